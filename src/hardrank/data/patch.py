@@ -1,0 +1,97 @@
+"""What an attack returns: a small, readable, replayable diff of the world."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hardrank.errors import DataError
+from hardrank.files import write_text
+
+__all__ = ["AddProfile", "Edit", "InsertEvent", "Patch", "RewriteItem"]
+
+
+@dataclass(frozen=True)
+class RewriteItem:
+    """Item `item_id` now has `text` in its column `field`."""
+
+    item_id: str
+    text: str
+    field: str = "title"
+    kind: Literal["rewrite-item"] = "rewrite-item"
+
+
+@dataclass(frozen=True)
+class InsertEvent:
+    """User `user_id` touched `item_id`, at `position` of the history (0 = oldest)."""
+
+    user_id: str
+    item_id: str
+    position: int
+    kind: Literal["insert-event"] = "insert-event"
+
+
+@dataclass(frozen=True)
+class AddProfile:
+    """A new (fake) user with this history, oldest first."""
+
+    user_id: str
+    item_ids: tuple[str, ...]
+    kind: Literal["add-profile"] = "add-profile"
+
+
+Edit = RewriteItem | InsertEvent | AddProfile
+_EDITS: dict[str, type[Edit]] = {
+    "rewrite-item": RewriteItem,
+    "insert-event": InsertEvent,
+    "add-profile": AddProfile,
+}
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Edits in the order they are applied. The empty patch changes nothing."""
+
+    edits: tuple[Edit, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.edits)
+
+    def __add__(self, other: "Patch") -> "Patch":
+        return Patch(self.edits + other.edits)
+
+    def rewrites(self) -> dict[str, RewriteItem]:
+        """The last rewrite of each item, by item id."""
+        return {e.item_id: e for e in self.edits if isinstance(e, RewriteItem)}
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [asdict(e) for e in self.edits]
+
+    @classmethod
+    def from_json(cls, rows: Iterable[dict[str, Any]]) -> "Patch":
+        return cls(tuple(_edit(dict(row)) for row in rows))
+
+    def save(self, path: Path) -> None:
+        """JSON lines, one edit a line; atomic."""
+        write_text(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in self.to_json()))
+
+    @classmethod
+    def load(cls, path: Path) -> "Patch":
+        """Raises `DataError` with file and line on a row that is no edit."""
+        edits = []
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            try:
+                edits.append(_edit(json.loads(line)))
+            except (ValueError, TypeError, KeyError) as error:
+                raise DataError(
+                    f"not an edit ({error})", path=path, line=number, remedy="see docs: patches"
+                ) from error
+        return cls(tuple(edits))
+
+
+def _edit(row: dict[str, Any]) -> Edit:
+    made = _EDITS[row.pop("kind")]
+    if "item_ids" in row:
+        row["item_ids"] = tuple(row["item_ids"])
+    return made(**row)

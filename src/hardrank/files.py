@@ -1,0 +1,74 @@
+"""Atomic writes and digests: a killed process or a full disk leaves no half-written file."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, IO
+
+__all__ = ["atomic", "atomic_folder", "digest_bytes", "digest_file", "write_json", "write_text"]
+
+
+@contextlib.contextmanager
+def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a temporary sibling of `path`; it takes its place only if the block ends well.
+
+    Raises whatever the block or the disk raises; then `path` is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, mode, **({} if "b" in mode else {"encoding": "utf-8"})) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Fill a temporary sibling folder; it replaces `path` only if the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    try:
+        yield draft
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(draft, path)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    with atomic(path, "w") as file:
+        file.write(text)
+
+
+def write_json(path: Path, value: Any, *, default: Callable[[Any], Any] | None = None) -> None:
+    """Sorted keys and no NaN, so that equal values give equal bytes."""
+    text = json.dumps(
+        value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False, default=default
+    )
+    write_text(path, text + "\n")
+
+
+def digest_bytes(*parts: bytes) -> str:
+    """SHA-256 of length-prefixed parts (so that ('ab', 'c') differs from ('a', 'bc'))."""
+    sha = hashlib.sha256()
+    for part in parts:
+        sha.update(len(part).to_bytes(8, "little"))
+        sha.update(part)
+    return sha.hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

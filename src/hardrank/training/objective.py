@@ -1,0 +1,71 @@
+"""What training minimises: a scalar from a batch and a network's differentiable parts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from hardrank.types import Site
+
+__all__ = ["Objective", "Plain", "Step", "TrainableNetwork"]
+
+
+class TrainableNetwork(Protocol):
+    """The part of a model that training and hardening see: an `nn.Module` with a loss.
+
+    A batch is the model's own (opaque here). Perturbations enter by name of the site.
+    """
+
+    @property
+    def sites(self) -> tuple[Site, ...]: ...
+
+    def loss(self, batch: Any, deltas: Mapping[Site, Tensor] | None = None) -> Tensor:
+        """Mean loss of the batch, a scalar, with each delta added at its site."""
+        ...
+
+    def clean(self, site: Site, batch: Any) -> Tensor:
+        """(..., D) the unperturbed values at the site for this batch, detached. A delta has
+        this shape."""
+        ...
+
+    def writable(self, site: Site, batch: Any) -> Tensor | None:
+        """(...) True where a delta may be non-zero (no padding); None for everywhere."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Where training is. All randomness of a step comes from (seed, epoch, number)."""
+
+    epoch: int
+    """From 0."""
+    number: int
+    """Step within the epoch, from 0."""
+    progress: float
+    """Share of all planned steps already done, in [0, 1)."""
+    generator: torch.Generator
+    """For the objective's own draws; its state depends on (seed, epoch, number) alone."""
+
+
+class Objective(Protocol):
+    """A frozen spec you can call in the training loop."""
+
+    @property
+    def kind(self) -> str: ...
+
+    def __call__(self, network: TrainableNetwork, batch: Any, step: Step) -> Tensor:
+        """The scalar to back-propagate. Must leave parameter gradients, buffers, mode and
+        the global random state as it found them, but for the graph it returns."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The model's own loss and nothing else: the control arm."""
+
+    kind: str = "plain"
+
+    def __call__(self, network: TrainableNetwork, batch: Any, step: Step) -> Tensor:
+        return network.loss(batch)

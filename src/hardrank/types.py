@@ -1,0 +1,70 @@
+"""Units, ids and the `@spec` decorator.
+
+Shape letters used in docstrings everywhere:
+
+Q queries, I items, U users, L history length, T tokens or words, D vector size,
+K list length, N samples, S seeds, C classes, B batch.
+"""
+
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
+
+import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as _pydantic_dataclass
+
+__all__ = [
+    "Count",
+    "Floats",
+    "GoalKind",
+    "Index",
+    "Ints",
+    "Knowledge",
+    "Natural",
+    "NonNegative",
+    "Positive",
+    "Ranks",
+    "Scores",
+    "Share",
+    "Site",
+    "Surface",
+    "spec",
+]
+
+Ints = NDArray[np.int64]
+"""Row numbers: of items in `Dataset.items`, of users in `Dataset.users`."""
+Floats = NDArray[np.float32]
+Scores = NDArray[np.float32]
+"""(Q, I), higher is better."""
+Ranks = NDArray[np.int64]
+"""(Q, K), item rows, best first."""
+Index = int
+
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+Dropout = Annotated[float, Ge(0), Lt(1)]
+Count = Annotated[int, Ge(1)]
+Natural = Annotated[int, Ge(0)]
+
+Knowledge = Literal["ranks", "scores", "gradients"]
+"""What an attacker sees, from least to most."""
+Surface = Literal["item-text", "query-text", "history", "profiles", "reviews", "representation"]
+GoalKind = Literal["promote", "demote", "degrade", "flip"]
+Site = Literal["token-embeddings", "item-vectors", "history-vectors", "text-vectors"]
+"""Where in a differentiable victim a bounded perturbation is added."""
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+def spec(cls: type[T]) -> type[T]:
+    """A frozen, keyword-only, validated bag of hyperparameters: what TOML can spell.
+
+    Unknown keys are refused, values are checked at construction, equal specs are equal.
+    Raises `pydantic.ValidationError` when a value is out of range.
+    """
+    config = ConfigDict(extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    made: Any = _pydantic_dataclass(cls, frozen=True, kw_only=True, config=config)
+    return made  # type: ignore[no-any-return]
