@@ -1,0 +1,1 @@
+"""Audits: a trained recommender in, samples and findings out."""

@@ -1,0 +1,7 @@
+"""Hardening: objectives that make a model withstand what an attacker may do to its input."""
+
+from hardrank.hardening.adversarial import Adversarial
+from hardrank.hardening.schedule import Constant, Ramp, Schedule
+from hardrank.hardening.stopping import StopAtRobustError
+
+__all__ = ["Adversarial", "Constant", "Ramp", "Schedule", "StopAtRobustError"]

@@ -1,0 +1,1 @@
+"""Pure functions of arrays: no torch, no models, no files."""

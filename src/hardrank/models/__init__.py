@@ -1,0 +1,34 @@
+"""Recommenders and classifiers, one per file. The unions are the registries: what TOML can
+name, what is validated and what the contract tests run over."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from hardrank.models.bpr_mf import BprMf
+from hardrank.models.hybrid import Hybrid
+from hardrank.models.item_knn import ItemKnn
+from hardrank.models.knn_tfidf import KnnTfidf
+from hardrank.models.popularity import Popularity
+from hardrank.models.sasrec import Sasrec
+from hardrank.models.text_sequence import TextSequence
+from hardrank.models.tfidf import Tfidf
+
+__all__ = [
+    "MODELS",
+    "BprMf",
+    "Hybrid",
+    "ItemKnn",
+    "KnnTfidf",
+    "Model",
+    "Popularity",
+    "Sasrec",
+    "TextSequence",
+    "Tfidf",
+]
+
+Model = Annotated[
+    TextSequence | Hybrid | Sasrec | Popularity | ItemKnn | Tfidf | KnnTfidf | BprMf,
+    Field(discriminator="kind"),
+]
+MODELS = (TextSequence, Hybrid, Sasrec, Popularity, ItemKnn, Tfidf, KnnTfidf, BprMf)

@@ -1,0 +1,48 @@
+"""Word tools that several text attacks share."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from annotated_types import MinLen
+
+from hardrank.types import Ints
+
+__all__ = ["Positions", "insert", "plain_words", "vocabulary"]
+
+Position = Literal["front", "end"]
+Positions = Annotated[tuple[Position, ...], MinLen(1)]
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_STOP = frozenset(
+    _WORD.findall(
+        "about all also and any are but can each for from get has have her him his how into its "
+        "may more most new not now off one only our out over per set she some such than that the "
+        "their them then there these they this those too two under use via was were what when "
+        "which who will with without you your"
+    )
+)
+
+
+def plain_words(text: str) -> list[str]:
+    """Lower-case words of three letters or more; no digits, no function words."""
+    return [w for w in _WORD.findall(text.lower()) if w not in _STOP]
+
+
+def vocabulary(titles: Sequence[str | None], popularity: Ints, size: int) -> tuple[str, ...]:
+    """The `size` words whose items were bought most often, most first, ties by alphabet.
+
+    A word's weight is the sum of `popularity` (I,) over the items whose title holds it;
+    words of items that nobody bought are left out.
+    """
+    weights: dict[str, int] = {}
+    for title, count in zip(titles, popularity.tolist(), strict=True):
+        for word in set(plain_words(title or "")) if count else ():
+            weights[word] = weights.get(word, 0) + count
+    return tuple(sorted(weights, key=lambda w: (-weights[w], w))[:size])
+
+
+def insert(text: str, word: str, position: Position) -> str:
+    """`text` with one more word; the rest of it is left as it is."""
+    if not text:
+        return word
+    return f"{word} {text}" if position == "front" else f"{text} {word}"

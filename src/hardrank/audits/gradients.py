@@ -1,0 +1,129 @@
+"""Gate 4, on the victim itself: are its gradients there, finite and true?
+
+A quantised or detached input has zero gradients, a shattered one wrong gradients; both stop
+gradient attacks without being robust. Only the finite difference catches the second.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hardrank.audits.checks import Check
+from hardrank.data import Queries, Slate
+from hardrank.errors import Unsupported
+from hardrank.recommender import Differentiable, LossSurface, Recommender
+from hardrank.types import GoalKind, Ints, Site
+
+__all__ = ["gradient_checks"]
+
+Make = Callable[[str, bool, str, float], Check]
+
+_STEP = 0.01
+"""Length of the finite difference, as a share of the mean norm at the site."""
+_ROWS_NEEDED = 0.9
+"""Share of rows that must have a true gradient."""
+
+
+def gradient_checks(
+    recommender: Recommender,
+    site: Site,
+    goal: GoalKind,
+    queries: Queries,
+    items: Ints,
+    *,
+    subject: str,
+) -> list[Check]:
+    """Checks on the surface of B rows (see `Differentiable.surface` for what a row is):
+
+    * `deterministic`: the loss at 0, twice, is the same to 1e-4;
+    * `gradients_finite`: no loss or gradient is NaN or infinite;
+    * `gradients_not_zero`: at least 90 % of rows have a gradient;
+    * `loss_rises_along_gradient`: for at least 90 % of the rows that have one, the central
+      difference along the gradient agrees with its norm within 20 %;
+    * `zero_perturbation_is_clean`: with delta = 0 the perturbed scores are the scores.
+
+    Raises `Unsupported` when the model grants no such surface.
+    """  # fmt: skip
+    if not isinstance(recommender, Differentiable):
+        raise Unsupported("this model grants no gradients")
+
+    def make(name: str, passed: bool, reason: str, statistic: float) -> Check:
+        return Check(
+            gate="sanity", name=name, subject=subject, passed=passed, reason=reason,
+            statistic=statistic, goal=goal, site=site, concerns={"audit": "curve", "site": site},
+        )  # fmt: skip
+
+    surface = recommender.surface(site, goal, queries, items)
+    zero = torch.zeros_like(surface.like)
+    first, again = _rows(surface, zero), _rows(surface, zero)
+    gradient = _gradient(surface)
+    drift = float((first - again).abs().max() / (1 + first.abs().max()))
+    size = gradient.flatten(1).norm(dim=1)
+    bad = max(_share(~first.isfinite()), _share(~size.isfinite()))
+    null = _share(size == 0)
+    return [
+        make("deterministic", drift < 1e-4, f"two equal calls differ by {drift:.2g}", drift),
+        make("gradients_finite", bad == 0, f"{bad:.0%} of rows are not finite", bad),
+        make("gradients_not_zero", null <= 1 - _ROWS_NEEDED,
+             f"{null:.0%} of rows have no gradient", null),
+        _rises(make, surface, gradient, size),
+        _clean(make, recommender, site, goal, queries, items, zero),
+    ]  # fmt: skip
+
+
+def _rises(make: Make, surface: LossSurface, gradient: Tensor, size: Tensor) -> Check:
+    """`(L(h u) - L(-h u)) / 2h = ||g||` along the unit gradient u of each row."""
+    name, usable = "loss_rises_along_gradient", size.isfinite() & (size > 0)
+    if not usable.any():
+        return make(name, False, "no row has a gradient to follow", 0.0)
+    shape = (-1, *(1,) * (gradient.ndim - 1))
+    unit = torch.where(usable.reshape(shape), gradient / size.reshape(shape), 0.0)
+    step = _STEP * surface.scale
+    slope = (_rows(surface, step * unit) - _rows(surface, -step * unit)) / (2 * step)
+    expected = size
+    if len(slope) != len(size):  # one loss for all rows: they all moved
+        expected, usable = size[usable].sum().reshape(1), torch.ones(1, dtype=torch.bool)
+    right = (slope - expected).abs() <= 0.2 * expected
+    share = float(right[usable].float().mean())
+    return make(
+        name, share >= _ROWS_NEEDED,
+        f"the loss follows the gradient for {share:.0%} of rows", share,
+    )  # fmt: skip
+
+
+def _clean(
+    make: Make, recommender: Recommender, site: Site, goal: GoalKind, queries: Queries,
+    items: Ints, zero: Tensor,
+) -> Check:  # fmt: skip
+    assert isinstance(recommender, Differentiable)
+    moved = np.asarray(recommender.perturbed_scores(site, goal, queries, items, zero))
+    columns = items if goal in ("promote", "demote") else np.arange(recommender.items.height)
+    plain = recommender.score(queries, Slate(items=columns))
+    gap = float(np.abs(moved - plain).max() / max(float(np.std(plain)), 1e-12))
+    return make(
+        "zero_perturbation_is_clean", gap < 1e-3,
+        f"scores differ by {gap:.2g} standard deviations", gap,
+    )  # fmt: skip
+
+
+def _rows(surface: LossSurface, delta: Tensor) -> Tensor:
+    with torch.no_grad():
+        return surface.loss(delta).detach().reshape(-1)
+
+
+def _gradient(surface: LossSurface) -> Tensor:
+    """By delta at 0, zero where the attacker may not write; nobody's `.grad` changes."""
+    point = torch.zeros_like(surface.like).requires_grad_(True)
+    with torch.enable_grad():
+        values = surface.loss(point)
+    if not values.requires_grad:
+        return torch.zeros_like(surface.like)
+    (found,) = torch.autograd.grad(values.sum(), point, allow_unused=True)
+    gradient = torch.zeros_like(surface.like) if found is None else found
+    return gradient if surface.mask is None else gradient * surface.mask.unsqueeze(-1)
+
+
+def _share(rows: Tensor) -> float:
+    return float(rows.float().mean())

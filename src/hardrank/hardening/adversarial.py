@@ -1,0 +1,90 @@
+"""Adversarial training: the loss at the worst point of a ball, beside the clean loss."""
+
+import math
+from typing import Annotated, Any, Literal
+
+from annotated_types import Gt, Lt
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from hardrank.errors import Unsupported
+from hardrank.hardening.borrow import Draws, evaluating
+from hardrank.hardening.schedule import Constant, Schedule
+from hardrank.perturbations import Inner, absolute
+from hardrank.training.objective import Step, TrainableNetwork
+from hardrank.types import NonNegative, Site, spec
+
+__all__ = ["Adversarial"]
+
+
+@spec
+class Adversarial:
+    """L(theta) + weight * max over ||delta|| <= radius of L(theta, delta).
+
+    Madry et al., ICLR 2018, arXiv:1706.06083, equation 2.1, with the clean loss kept
+    (Goodfellow et al., ICLR 2015, section 6) and the perturbation on embeddings (Miyato et
+    al., ICLR 2017). The worst delta is sought with dropout off at the current weights and
+    then held fixed; both losses draw the same dropout and negatives, so delta = 0 gives
+    exactly the clean loss. K gradient steps inside, one joint backward pass outside.
+    """
+
+    kind: Literal["adversarial"] = "adversarial"
+    site: Site = "item-vectors"
+    """Where the perturbation is added."""
+    inner: Inner
+    """Seeks the worst perturbation."""
+    radius: Annotated[float, Gt(0), Lt(math.inf)]
+    """Norm bound of the perturbation, in the norm of `inner`, as a share of the mean L2 norm
+    of the vectors at the site at the current weights (see `perturbations.absolute`)."""
+    weight: NonNegative = 1.0
+    """Of the adversarial loss."""
+    form: Literal["sum", "mix"] = "sum"
+    """`sum`: clean + weight * adversarial. `mix`: (1 - weight) * clean + weight * adversarial,
+    weight at most 1."""
+    weight_schedule: Schedule = Constant()
+    """Share of `weight` in force as training goes on. While it is 0 nothing is sought."""
+    radius_schedule: Schedule = Constant()
+    """Share of `radius` in force as training goes on."""
+
+    @model_validator(mode="after")
+    def _mix_is_convex(self) -> "Adversarial":
+        if self.form == "mix" and self.weight > 1:
+            raise ValueError(f"weight must be at most 1 when form is 'mix' (is {self.weight})")
+        return self
+
+    def __call__(self, network: TrainableNetwork, batch: Any, step: Step) -> Tensor:
+        """See `Objective`. Raises `Unsupported` if the network lacks the site."""
+        weight = self.weight * self.weight_schedule.at(step.progress)
+        if weight == 0:
+            return network.loss(batch)
+        draws = Draws.now()
+        delta = self._worst(network, batch, step, draws)
+        clean = network.loss(batch)
+        with draws.replayed():
+            attacked = network.loss(batch, {self.site: delta})
+        return (1 - weight if self.form == "mix" else 1) * clean + weight * attacked
+
+    def _worst(self, network: TrainableNetwork, batch: Any, step: Step, draws: Draws) -> Tensor:
+        """The inner maximiser's delta, detached, shaped as the site's clean values."""
+        if self.site not in network.sites:
+            have = ", ".join(network.sites) or "none"
+            raise Unsupported(f"this model has no site '{self.site}'; it has: {have}")
+        assert isinstance(network, nn.Module)
+
+        def loss(delta: Tensor) -> Tensor:
+            with draws.replayed():  # the same negatives at every step: one function to climb
+                return network.loss(batch, {self.site: delta})
+
+        with evaluating(network), draws.replayed():
+            like, mask = network.clean(self.site, batch), network.writable(self.site, batch)
+            norms = like.norm(dim=-1)
+            norms = norms if mask is None else norms[mask]
+            scale = float(norms.mean()) if norms.numel() else 0.0
+            share = self.radius * self.radius_schedule.at(step.progress)
+            return self.inner(
+                loss,
+                like,
+                radius=absolute(share, scale, self.inner.norm, like.shape[-1]),
+                generator=step.generator,
+                mask=mask,
+            )

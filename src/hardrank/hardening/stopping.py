@@ -1,0 +1,46 @@
+"""Stop training when the model withstands enough."""
+
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Literal
+
+from hardrank.errors import Unsupported
+from hardrank.types import Count, Share, spec
+
+__all__ = ["StopAtRobustError"]
+
+_OF_EVERY_EPOCH = {"epoch", "loss", "seconds"}
+
+
+@spec
+class StopAtRobustError:
+    """Stop once the validation error under attack is at or below a target.
+
+    The error is `robust_error` of the validation rows, in [0, 1]; never of training or
+    test data. Target 1 stops after the first validation. Target 0 never stops: no error on
+    finite data shows that there is none.
+    """
+
+    kind: Literal["robust-error"] = "robust-error"
+    target: Share
+    """Largest share of attacked validation cases that may still go wrong."""
+    patience: Count = 1
+    """Validations in a row that must reach the target: one alone may be luck."""
+
+    def check(self, history: Sequence[Mapping[str, float]]) -> str | None:
+        """The reason to stop after these epochs, or None to go on.
+
+        Epochs without validation are passed over. Raises `Unsupported` when a validation
+        does not measure the robust error, for then the rule could never act.
+        """
+        validated = [row for row in history if set(row) - _OF_EVERY_EPOCH]
+        if any("robust_error" not in row for row in validated):
+            raise Unsupported(
+                "stopping at a robust error needs a validation that reports 'robust_error'"
+            )
+        errors = [row["robust_error"] for row in validated]
+        reached = sum(1 for _ in takewhile(lambda error: error <= self.target, errors[::-1]))
+        if self.target == 0 or reached < self.patience:
+            return None
+        times = f" in {reached} validations" if self.patience > 1 else ""
+        return f"robust error {errors[-1]:.4g} reached the target {self.target:g}{times}"

@@ -1,0 +1,94 @@
+"""Next item from ids and texts, with a second head for items that have no id yet."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import polars as pl
+from numpy.typing import NDArray
+
+from hardrank.context import RunContext
+from hardrank.data import Dataset, Holdout
+from hardrank.models.sequence.fit import Shape, TextOptions, fit, restore
+from hardrank.models.sequence.recommender import SequenceRecommender
+from hardrank.recommender import Recommender
+from hardrank.training import Objective, Training
+from hardrank.types import Count, Dropout, Natural, Positive, Share, spec
+
+__all__ = ["Hybrid"]
+
+
+@spec
+class Hybrid:
+    """Ids for what is known, text for what is new, in one model.
+
+    vector(i) = id(i) + text_scale * W x_i. Two softmax losses share the transformer: one over
+    the sums, one (`text_weight`) over the text parts alone. Items without training events
+    are ranked by the second, brought to the scale of the first query by query; adding their
+    bare text vectors to the first list would bury them under items that have ids.
+    """
+
+    kind: Literal["hybrid"] = "hybrid"
+    encoder: str = "minilm"
+    """`minilm` (installed with the package) or a folder with a Hugging Face encoder."""
+    fields: tuple[str, ...] = ("title",)
+    """Columns of the item table that are read, in this order."""
+    max_tokens: Count = 64
+    """Tokens of an item's text that are read."""
+    whiten: Count = 128
+    """Leading directions of the text vectors that are kept."""
+    size: Count = 64
+    layers: Count = 1
+    heads: Count = 2
+    length: Count = 50
+    """Newest events that are read."""
+    dropout: Dropout = 0.3
+    text_dropout: Dropout = 0.2
+    """Of the whitened text vectors."""
+    text_scale: Positive = 0.25
+    """Weight of the text part in the sum."""
+    text_weight: Positive = 0.5
+    """Weight of the text head's loss."""
+    id_dropout: Share = 0.1
+    """Share of items whose id part is left out of the history in a step."""
+    negatives: Natural | None = None
+    """Uniform negatives per step; 0 ranks the whole catalogue; None decides by its size."""
+    training: Training = Training()
+
+    def shape(self) -> Shape:
+        return Shape(
+            size=self.size,
+            layers=self.layers,
+            heads=self.heads,
+            length=self.length,
+            dropout=self.dropout,
+            ids=True,
+            text=TextOptions(
+                encoder=self.encoder,
+                fields=self.fields,
+                max_tokens=self.max_tokens,
+                whiten=self.whiten,
+                dropout=self.text_dropout,
+                scale=self.text_scale,
+            ),
+            text_weight=self.text_weight,
+            id_dropout=self.id_dropout,
+            negatives=self.negatives,
+        )
+
+    def fit(
+        self,
+        train: Dataset,
+        run: RunContext,
+        *,
+        valid: Holdout | None = None,
+        objective: Objective | None = None,
+        start: Recommender | None = None,
+    ) -> SequenceRecommender:
+        return fit(
+            self.shape(), self.training, train, run, valid=valid, objective=objective, start=start
+        )
+
+    def restore(
+        self, arrays: Mapping[str, NDArray[Any]], items: pl.DataFrame, run: RunContext
+    ) -> SequenceRecommender:
+        return restore(self.shape(), arrays, items, run)

@@ -1,0 +1,212 @@
+"""From a training set to a `SequenceRecommender`: what the three specs share."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from hardrank.context import RunContext, derive
+from hardrank.data import Dataset, Holdout, Queries
+from hardrank.errors import BundleError, DataError, Unsupported
+from hardrank.files import digest_bytes
+from hardrank.models.common import entry, holdout_ndcg, slate_texts, whole
+from hardrank.models.encoders import load_encoder
+from hardrank.models.sequence.batches import SequenceBatch, Windows
+from hardrank.models.sequence.network import ItemTower, SequenceNetwork
+from hardrank.models.sequence.recommender import SequenceRecommender
+from hardrank.models.sequence.texts import TextSource, Whitening
+from hardrank.models.sequence.transformer import CausalTransformer
+from hardrank.recommender import Recommender
+from hardrank.training import Objective, Training, train
+from hardrank.training.precision import half_is_faster
+from hardrank.types import Ints
+
+__all__ = ["Shape", "TextOptions", "fit", "restore"]
+
+_FULL_SOFTMAX = 50_000
+"""Catalogues up to this size are ranked whole at every training step."""
+_NEGATIVES = 4096
+"""Uniform negatives per step beyond it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """What of the text, and how much of it, goes into an item vector."""
+
+    encoder: str
+    fields: tuple[str, ...]
+    max_tokens: int
+    whiten: int
+    dropout: float
+    scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """All that sets one sequence model apart from another."""
+
+    size: int
+    layers: int
+    heads: int
+    length: int
+    dropout: float
+    ids: bool
+    text: TextOptions | None
+    text_weight: float = 0.0
+    id_dropout: float = 0.0
+    negatives: int | None = None
+
+
+def fit(
+    shape: Shape,
+    training: Training,
+    data: Dataset,
+    run: RunContext,
+    *,
+    valid: Holdout | None,
+    objective: Objective | None,
+    start: Recommender | None,
+) -> SequenceRecommender:
+    """Train on the events of `data`; validate by full-ranking NDCG@10 on `valid`.
+
+    Raises `DataError` when no user has two events to learn an order from.
+    """
+    known = np.flatnonzero(data.counts)
+    windows = Windows(_among(data.histories(), known, data.n_items), shape.length)
+    if windows.positions == 0:
+        raise DataError(f"{data.name}: no user has two events", remedy="check the training split")
+    torch.manual_seed(derive(run.seed, "weights"))
+    source = _source(shape, data, run, start)
+    network = _network(shape, len(known), source, training)
+    if start is not None:
+        _begin_from(network, start)
+    counts = data.counts[known]
+    network.frequency = torch.from_numpy(counts / counts.sum()).float()
+    table = None
+    if source is not None:
+        table = source(slate_texts(data.items, whole(data.items), source.fields))
+        network.texts = table[torch.from_numpy(known)]
+
+    def batches(order: np.random.Generator) -> Iterator[SequenceBatch]:
+        return windows.batches(training.batch_size, order)
+
+    def wrapped() -> SequenceRecommender:
+        return SequenceRecommender(
+            network, data.items, data.counts, source, shape.length, table
+        )
+
+    def validate() -> Mapping[str, float]:
+        assert valid is not None
+        return {"ndcg@10": holdout_ndcg(wrapped(), valid)}
+
+    train(
+        network,
+        batches,
+        steps=max(1, round(windows.positions / training.batch_size)),
+        options=training,
+        objective=objective,
+        validate=validate if valid is not None and len(valid) else None,
+        run=run,
+        fingerprint=_fingerprint(shape, training, data, run, objective, start),
+    )
+    return wrapped()
+
+
+def restore(
+    shape: Shape, arrays: Mapping[str, NDArray[Any]], items: pl.DataFrame, run: RunContext
+) -> SequenceRecommender:
+    """Raises `BundleError` when an array is missing or does not fit the spec."""
+    counts = np.asarray(entry(arrays, "counts", "sequence model"), dtype=np.int64)
+    if len(counts) != items.height:
+        raise BundleError(f"the arrays are of {len(counts)} items, the catalogue of {items.height}")
+    source = None
+    if shape.text is not None:
+        source = TextSource(
+            load_encoder(shape.text.encoder, max_tokens=shape.text.max_tokens, run=run),
+            shape.text.fields,
+            Whitening(
+                entry(arrays, "whitening/mean", "sequence model"),
+                entry(arrays, "whitening/projection", "sequence model"),
+            ),
+        )
+    network = _network(shape, int((counts > 0).sum()), source, Training(precision="float32"))
+    weights = {k: torch.from_numpy(np.array(v)) for k, v in arrays.items() if "network/" in k}
+    try:
+        network.load_state_dict({k.removeprefix("network/"): v for k, v in weights.items()})
+    except RuntimeError as error:
+        raise BundleError(f"the arrays do not fit the spec: {error}") from error
+    return SequenceRecommender(network, items, counts, source, shape.length)
+
+
+def _network(
+    shape: Shape, known: int, source: TextSource | None, training: Training
+) -> SequenceNetwork:
+    text_size = 0 if source is None else source.whitening.projection.shape[1]
+    tower = ItemTower(
+        items=known,
+        size=shape.size,
+        text_size=text_size,
+        ids=shape.ids,
+        dropout=shape.text.dropout if shape.text else 0.0,
+        scale=shape.text.scale if shape.text else 1.0,
+    )
+    transformer = CausalTransformer(
+        size=shape.size,
+        layers=shape.layers,
+        heads=shape.heads,
+        length=shape.length,
+        dropout=shape.dropout,
+    )
+    automatic = _NEGATIVES if known > _FULL_SOFTMAX else 0
+    return SequenceNetwork(
+        tower=tower,
+        transformer=transformer,
+        text_weight=shape.text_weight,
+        id_dropout=shape.id_dropout,
+        negatives=automatic if shape.negatives is None else shape.negatives,
+        narrow=half_is_faster(training.precision),
+    )
+
+
+def _source(
+    shape: Shape, data: Dataset, run: RunContext, start: Recommender | None
+) -> TextSource | None:
+    if shape.text is None:
+        return None
+    if isinstance(start, SequenceRecommender) and start.source is not None:
+        return start.source
+    encoder = load_encoder(shape.text.encoder, max_tokens=shape.text.max_tokens, run=run)
+    texts = slate_texts(data.items, whole(data.items), shape.text.fields)
+    known = [texts[i] for i in np.flatnonzero(data.counts)]
+    whitening = Whitening.fit(encoder.encode(known), shape.text.whiten)
+    return TextSource(encoder, shape.text.fields, whitening)
+
+
+def _begin_from(network: SequenceNetwork, start: Recommender) -> None:
+    if not isinstance(start, SequenceRecommender):
+        raise Unsupported("a sequence model can only go on from a sequence model")
+    network.load_state_dict(start.network.state_dict())
+
+
+def _among(queries: Queries, known: Ints, n_items: int) -> Queries:
+    """The same histories with items counted among the known ones."""
+    place = np.full(n_items, -1, dtype=np.int64)
+    place[known] = np.arange(len(known))
+    return Queries(offsets=queries.offsets, items=place[queries.items], users=queries.users)
+
+
+def _fingerprint(
+    shape: Shape,
+    training: Training,
+    data: Dataset,
+    run: RunContext,
+    objective: Objective | None,
+    start: Recommender | None,
+) -> str:
+    begun = [v.tobytes() for _, v in sorted(start.arrays().items())] if start else []
+    about = repr((shape, training, run.seed, objective))
+    return digest_bytes(about.encode(), data.fingerprint.encode(), *begun)

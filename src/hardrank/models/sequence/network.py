@@ -1,0 +1,146 @@
+"""The network behind `sasrec`, `text-sequence` and `hybrid`."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from hardrank.models.sequence.batches import SequenceBatch
+from hardrank.models.sequence.transformer import CausalTransformer
+from hardrank.training.softmax import catalogue_cross_entropy
+from hardrank.types import Site
+
+__all__ = ["ItemTower", "SequenceNetwork"]
+
+
+class ItemTower(nn.Module):
+    """Item vectors from ids, from text, or from their sum.
+
+    vector(i) = id(i) + scale * W dropout(x_i), x_i the whitened text vector. Whitening makes
+    all directions of the encoder's space count alike (Su et al. 2021, arXiv:2103.15316):
+    raw sentence vectors share a large mean that hides what tells items apart.
+    """
+
+    def __init__(
+        self, *, items: int, size: int, text_size: int, ids: bool, dropout: float, scale: float
+    ) -> None:
+        super().__init__()
+        self.ids = nn.Parameter(torch.empty(items, size)) if ids else None
+        self.text = nn.Linear(text_size, size) if text_size else None
+        self.dropout, self.scale = nn.Dropout(dropout), scale
+        if self.ids is not None:
+            nn.init.normal_(self.ids, std=0.02)
+
+    def from_text(self, whitened: Tensor) -> Tensor:
+        """(..., X) -> (..., D)"""
+        assert self.text is not None
+        out: Tensor = self.scale * self.text(self.dropout(whitened))
+        return out
+
+
+class SequenceNetwork(nn.Module):
+    """Reads a history of item vectors and scores every item by a dot product.
+
+    With both ids and text there is a second head: other states, scored against the text
+    parts alone. It learns to rank an item by its text when no id can help, which is what
+    new items need; `SequenceRecommender` brings both heads to one scale. Item rows here
+    count the items that have training events only: an item nobody has touched yet must not
+    be taught as a wrong answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        tower: ItemTower,
+        transformer: CausalTransformer,
+        text_weight: float = 0.0,
+        id_dropout: float = 0.0,
+        negatives: int = 0,
+        frequency: Tensor | None = None,
+        narrow: bool = False,
+    ) -> None:
+        super().__init__()
+        self.tower, self.transformer = tower, transformer
+        self.text_weight, self.id_dropout, self.narrow = text_weight, id_dropout, narrow
+        self.negatives, self.frequency = negatives, frequency
+        size = transformer.positions.shape[1]
+        self.text_states = nn.Linear(size, size) if text_weight else None
+        self.texts: Tensor = torch.empty(0)
+        """(I, X) whitened text vectors of the training items: given, not learned."""
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        return ("item-vectors", "history-vectors")
+
+    def vectors(self, rows: Tensor | None = None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """((I, D) sum, id part, text part) of all items or of `rows`."""
+        ids: Tensor | None = self.tower.ids
+        text: Tensor | None = None
+        if self.tower.text is not None:
+            text = self.tower.from_text(self.texts if rows is None else self.texts[rows])
+        if ids is None:
+            assert text is not None
+            return text, None, text
+        ids = ids if rows is None else ids[rows]
+        return (ids if text is None else ids + text), ids, text
+
+    def loss(self, batch: SequenceBatch, deltas: Mapping[Site, Tensor] | None = None) -> Tensor:
+        """Mean next-item cross-entropy over the batch's targets.
+
+        Deltas: `item-vectors` (I, D) moves each item wherever it stands, as history and as
+        candidate; `history-vectors` (B, L, D) moves what the transformer reads.
+        """
+        deltas = deltas or {}
+        rows, correction = self._candidates(batch)
+        vectors, ids, text = self.vectors(rows)
+        inputs, targets = batch.inputs, batch.targets
+        if rows is not None:
+            inputs, targets = torch.searchsorted(rows, inputs), torch.searchsorted(rows, targets)
+        read = vectors
+        if self.training and self.id_dropout and ids is not None and text is not None:
+            read = text + ids * (torch.rand(len(ids), 1) >= self.id_dropout)
+        if (delta := deltas.get("item-vectors")) is not None:
+            delta = delta if rows is None else delta[rows]
+            vectors, read = vectors + delta, read + delta
+        history = read[inputs]
+        if (delta := deltas.get("history-vectors")) is not None:
+            history = history + delta
+        states = self.transformer(history)[batch.real]
+        loss = catalogue_cross_entropy(states, vectors, targets, correction, half=self.narrow)
+        if self.text_states is not None and text is not None:
+            by_text = self.text_states(states)
+            loss = loss + self.text_weight * catalogue_cross_entropy(
+                by_text, text, targets, correction, half=self.narrow
+            )
+        return loss
+
+    def clean(self, site: Site, batch: SequenceBatch) -> Tensor:
+        with torch.no_grad():
+            vectors = self.vectors()[0]
+            return vectors.detach() if site == "item-vectors" else vectors[batch.inputs]
+
+    def writable(self, site: Site, batch: SequenceBatch) -> Tensor | None:
+        return batch.real if site == "history-vectors" else None
+
+    def states(self, vectors: Tensor, items: Tensor, lengths: Tensor) -> Tensor:
+        """(Q, D) state after each history. items: (Q, L) rows of `vectors`, padded right;
+        lengths: (Q,) at least 1."""
+        out: Tensor = self.transformer(vectors[items])
+        return out[torch.arange(len(items)), lengths - 1]
+
+    def _candidates(self, batch: SequenceBatch) -> tuple[Tensor | None, Tensor | None]:
+        """(rows, correction) of a sampled softmax, or (None, None) for the full one.
+
+        Candidates are the batch's own items and `negatives` uniform ones. An item that is in
+        the batch more often is a candidate more often, so its score is lowered by the log of
+        that chance (logQ correction; Yi et al., RecSys 2019, section 4.2).
+        """
+        if not self.negatives or self.frequency is None:
+            return None, None
+        everything = len(self.frequency)
+        drawn = torch.randint(everything, (self.negatives,))
+        rows = torch.unique(torch.cat([batch.inputs[batch.real], batch.targets, drawn]))
+        rows = rows if batch.real.all() else torch.unique(torch.cat([rows, rows.new_zeros(1)]))
+        seen = 1 - (1 - self.frequency[rows]).pow(len(batch.targets))
+        sampled = 1 - (1 - 1 / everything) ** self.negatives
+        return rows, -(seen + (1 - seen) * sampled).log()

@@ -1,0 +1,188 @@
+"""White-box views of a sequence model: its losses as functions of a perturbation.
+
+For `promote` the loss of item b is its log soft exposure over the queries,
+
+    log mean_q sigmoid(s_q(b) - kth_q),        kth_q = the 10th best unseen score of q,
+
+which rises with the share of users whose list it enters, and whose gradient is never lost
+in the tails of the sigmoid, as the logarithm keeps it at one scale. `demote` is its negative.
+For `degrade` row b is query b, the loss the cross-entropy of its held-out item.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hardrank.data import Queries
+from hardrank.errors import Unsupported
+from hardrank.models.common import tiles, whole
+from hardrank.models.encoders.words import word_gradient
+from hardrank.recommender import LossSurface, TextGradient, mask_seen
+from hardrank.types import GoalKind, Ints, Scores, Site
+from hardrank.models.sequence.texts import TextSource
+
+if TYPE_CHECKING:
+    from hardrank.models.sequence.recommender import SequenceRecommender
+
+__all__ = ["perturbed_scores", "surface", "text_gradient"]
+
+_LIST = 10
+"""Length of the list whose door `promote` aims at."""
+
+
+def surface(
+    model: "SequenceRecommender", site: Site, goal: GoalKind, queries: Queries, items: Ints
+) -> LossSurface:
+    """Raises `Unsupported` for a site that the goal does not have."""
+    if goal == "degrade" and site == "history-vectors":
+        return _history_surface(model, queries, items)
+    if goal in ("promote", "demote") and site in ("item-vectors", "token-embeddings"):
+        vectors = _moved(model, site, items)
+        kth = torch.from_numpy(kth_scores(model, queries))
+        sign = 1.0 if goal == "promote" else -1.0
+
+        def loss(delta: Tensor) -> Tensor:
+            scores = _scores(model, queries, items, vectors.of(delta))
+            exposure: Tensor = torch.logsumexp(F.logsigmoid(scores - kth[:, None]), 0)
+            return sign * (exposure - float(np.log(len(queries))))
+
+        return LossSurface(loss=loss, like=vectors.like, scale=vectors.scale, mask=vectors.mask)
+    raise Unsupported(f"this model has no surface for goal '{goal}' at '{site}'")
+
+
+def perturbed_scores(
+    model: "SequenceRecommender",
+    site: Site,
+    goal: GoalKind,
+    queries: Queries,
+    items: Ints,
+    delta: Tensor,
+) -> Scores:
+    """See `hardrank.recommender.Differentiable`."""
+    with torch.no_grad():
+        if goal == "degrade" and site == "history-vectors":
+            states = _history_states(model, queries, delta)
+            return np.asarray((states @ model.vectors.t()).numpy())
+        if goal in ("promote", "demote") and site in ("item-vectors", "token-embeddings"):
+            moved = _moved(model, site, items).of(delta)
+            return np.asarray(_scores(model, queries, items, moved).numpy())
+    raise Unsupported(f"this model has no surface for goal '{goal}' at '{site}'")
+
+
+def text_gradient(
+    model: "SequenceRecommender", queries: Queries, item: int, text: str
+) -> TextGradient:
+    source = _source(model)
+    tokens = source.encoder.tokenise([text])
+    embeds = source.encoder.token_embeddings(tokens.ids).detach().requires_grad_(True)
+    ids, _ = model.parts(np.array([item]))
+    whitened = source.whitening(source.encoder.from_embeddings(embeds, tokens.mask))
+    by_text = model.network.tower.from_text(whitened)
+    kth = torch.from_numpy(kth_scores(model, queries))
+    scores = _scores(model, queries, np.array([item]), (ids + by_text, by_text))
+    loss = torch.logsumexp(F.logsigmoid(scores - kth[:, None]), 0).sum()
+    (gradient,) = torch.autograd.grad(loss, embeds)
+    return word_gradient(
+        source.encoder.words(text), gradient[0].numpy(), embeds[0].detach().numpy()
+    )
+
+
+def kth_scores(model: "SequenceRecommender", queries: Queries) -> Scores:
+    """(Q,) the score of the last unseen item that still makes the list."""
+    out, slate = [], whole(model.items)
+    for rows in tiles(len(queries), len(slate)):
+        part = queries.take(rows)
+        scores = torch.from_numpy(mask_seen(model.score(part, slate), part))
+        out.append(scores.topk(min(_LIST, len(slate)), dim=1).values[:, -1].numpy())
+    return np.concatenate(out)
+
+
+class _Moved:
+    """Item vectors as a function of the perturbation at one site."""
+
+    def __init__(
+        self,
+        of: Callable[[Tensor], tuple[Tensor, Tensor | None]],
+        like: Tensor,
+        mask: Tensor | None = None,
+    ) -> None:
+        self.of, self.like, self.mask = of, like, mask
+        norms = like.norm(dim=-1)
+        self.scale = float((norms if mask is None else norms[mask]).mean())
+
+
+def _moved(model: "SequenceRecommender", site: Site, items: Ints) -> _Moved:
+    ids, by_text = model.parts(items)
+    if site == "item-vectors":
+        new = model.is_new(items)[:, None]
+        total = ids if by_text is None else ids + by_text
+
+        def shifted(delta: Tensor) -> tuple[Tensor, Tensor | None]:
+            return total + delta, None if by_text is None else by_text + delta * new
+
+        return _Moved(shifted, total)
+    source = _source(model)
+    tokens = source.encoder.tokenise(model.texts_of(items))
+    like = source.encoder.token_embeddings(tokens.ids).detach()
+
+    def encoded(delta: Tensor) -> tuple[Tensor, Tensor | None]:
+        vectors = source.encoder.from_embeddings(like + delta, tokens.mask)
+        moved = model.network.tower.from_text(source.whitening(vectors))
+        return ids + moved, moved
+
+    return _Moved(encoded, like, tokens.mask)
+
+
+def _scores(
+    model: "SequenceRecommender",
+    queries: Queries,
+    items: Ints,
+    vectors: tuple[Tensor, Tensor | None],
+) -> Tensor:
+    """(Q, B) scores of items with these vectors, new items through the text head."""
+    full, by_text = vectors
+    states, text_states = model.read(queries)
+    scores = states @ full.t()
+    new = model.is_new(items)
+    if text_states is None or by_text is None or not new.any():
+        return scores
+    aligned = model.to_full_scale(queries, text_states @ by_text.t())
+    return torch.where(new, aligned, scores)
+
+
+def _history_surface(model: "SequenceRecommender", queries: Queries, items: Ints) -> LossSurface:
+    lengths, padded = _histories(model, queries)
+    like = model.vectors[padded]
+    mask = torch.arange(padded.shape[1]) < lengths[:, None]
+    targets = torch.from_numpy(items)
+
+    def loss(delta: Tensor) -> Tensor:
+        states = _history_states(model, queries, delta)
+        return F.cross_entropy(states @ model.vectors.t(), targets, reduction="none")
+
+    scale = float(like.norm(dim=-1)[mask].mean())
+    return LossSurface(loss=loss, like=like, scale=scale, mask=mask)
+
+
+def _history_states(model: "SequenceRecommender", queries: Queries, delta: Tensor) -> Tensor:
+    lengths, padded = _histories(model, queries)
+    states: Tensor = model.network.transformer(model.vectors[padded] + delta)
+    return states[torch.arange(len(states)), lengths - 1]
+
+
+def _histories(model: "SequenceRecommender", queries: Queries) -> tuple[Tensor, Tensor]:
+    lengths = np.minimum(queries.lengths, model.length)
+    if (lengths == 0).any():
+        raise Unsupported("a query without history has no history vectors to perturb")
+    padded = queries.padded(int(lengths.max()), 0)
+    return torch.from_numpy(lengths), torch.from_numpy(padded)
+
+
+def _source(model: "SequenceRecommender") -> TextSource:
+    if model.source is None:
+        raise Unsupported("this model reads no text")
+    return model.source

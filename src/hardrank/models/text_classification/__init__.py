@@ -1,0 +1,1 @@
+"""Parts of the text classifier: network, calibration, the trained model."""

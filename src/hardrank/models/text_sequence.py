@@ -1,0 +1,86 @@
+"""Next item from the texts of the history."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import polars as pl
+from numpy.typing import NDArray
+
+from hardrank.context import RunContext
+from hardrank.data import Dataset, Holdout
+from hardrank.models.sequence.fit import Shape, TextOptions, fit, restore
+from hardrank.models.sequence.recommender import SequenceRecommender
+from hardrank.recommender import Recommender
+from hardrank.training import Objective, Training
+from hardrank.types import Count, Dropout, Natural, spec
+
+__all__ = ["TextSequence"]
+
+
+@spec
+class TextSequence:
+    """A causal transformer over text vectors: an item is what its text says.
+
+    Frozen sentence vectors, whitened and mapped to `size` dimensions, stand for the items in
+    the history and as candidates, as in UniSRec (Hou et al., KDD 2022, arXiv:2206.05941);
+    ours has one linear map instead of a mixture and full softmax cross-entropy. An item
+    that nobody has touched ranks like any other.
+    """
+
+    kind: Literal["text-sequence"] = "text-sequence"
+    encoder: str = "minilm"
+    """`minilm` (installed with the package) or a folder with a Hugging Face encoder."""
+    fields: tuple[str, ...] = ("title",)
+    """Columns of the item table that are read, in this order."""
+    max_tokens: Count = 64
+    """Tokens of an item's text that are read."""
+    whiten: Count = 128
+    """Leading directions of the text vectors that are kept."""
+    size: Count = 64
+    layers: Count = 1
+    heads: Count = 2
+    length: Count = 50
+    """Newest events that are read."""
+    dropout: Dropout = 0.3
+    text_dropout: Dropout = 0.2
+    """Of the whitened text vectors."""
+    negatives: Natural | None = None
+    """Uniform negatives per step; 0 ranks the whole catalogue; None decides by its size."""
+    training: Training = Training()
+
+    def shape(self) -> Shape:
+        return Shape(
+            size=self.size,
+            layers=self.layers,
+            heads=self.heads,
+            length=self.length,
+            dropout=self.dropout,
+            ids=False,
+            text=TextOptions(
+                encoder=self.encoder,
+                fields=self.fields,
+                max_tokens=self.max_tokens,
+                whiten=self.whiten,
+                dropout=self.text_dropout,
+                scale=0.25,
+            ),
+            negatives=self.negatives,
+        )
+
+    def fit(
+        self,
+        train: Dataset,
+        run: RunContext,
+        *,
+        valid: Holdout | None = None,
+        objective: Objective | None = None,
+        start: Recommender | None = None,
+    ) -> SequenceRecommender:
+        return fit(
+            self.shape(), self.training, train, run, valid=valid, objective=objective, start=start
+        )
+
+    def restore(
+        self, arrays: Mapping[str, NDArray[Any]], items: pl.DataFrame, run: RunContext
+    ) -> SequenceRecommender:
+        return restore(self.shape(), arrays, items, run)

@@ -1,0 +1,157 @@
+"""The report as Markdown: the same verdict, tables, cases and method, for reviews and mails."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from statistics import stdev
+
+from hardrank.findings import Finding
+from hardrank.reports.cases import Case, worst_cases
+from hardrank.reports.diffs import Piece
+from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
+from hardrank.reports.markup import visible
+from hardrank.reports.numbers import Spell, interval, metric_k, percent
+from hardrank.reports.page import SYNTHETIC
+from hardrank.reports.sections.gates import coverage
+from hardrank.reports.table import Change, comparison
+from hardrank.reports.verdict import verdict
+from hardrank.reports.words import gate_name, gate_state, metric_name, place, spell_of
+
+__all__ = ["markdown", "plainly"]
+
+_MARKS = r"[\\`*_{}\[\]()#+!|~]|(?<=http):|(?<=https):|(?<=www)\."
+"""What Markdown reads as markup; the last three would become links by themselves."""
+
+
+def plainly(text: str) -> str:
+    """Text in which nothing is Markdown, HTML or a link, on one line."""
+    one = " ".join(visible(text).split())
+    safe = one.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(_MARKS, r"\\\g<0>", safe)
+
+
+def markdown(evidence: Evidence) -> str:
+    facts, found = evidence.facts, verdict(evidence)
+    lines = [f"# {plainly(facts.name)}: robustness report", ""]
+    if facts.synthetic:
+        lines += [f"> **{SYNTHETIC}**", ""]
+    lines += [f"**{found.label}.** {plainly(found.text)}", ""]
+    lines += [f"- {plainly(caveat)}" for caveat in found.caveats]
+    lines += [*_comparison(evidence), *_gates(evidence), *_quality(evidence), *_curves(evidence)]
+    lines += [*_cases(evidence), *_coverage(evidence), "", "## Method", ""]
+    protocol = facts.protocol or next((f.protocol for f in evidence.findings if f.protocol), "")
+    lines += [plainly(protocol or "Protocol not stated."), ""]
+    lines += [f"- {plainly(threat)}" for threat in facts.threats]
+    lines += ["", "Every number is computed again by `hardrank report verify RUN`.", ""]
+    if facts.fingerprint:
+        lines += [f"Data fingerprint: {plainly(facts.fingerprint)}", ""]
+    return "\n".join(lines)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + " --- |" * len(head)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+
+
+def _number(found: Finding | None, spell: Spell) -> str:
+    if found is None:
+        return ""
+    if found.value is None:
+        return f"not run: {plainly(found.reason or 'no reason given')}"
+    spread = f"sd {spell(stdev(found.per_seed))}" if len(found.per_seed) > 1 else ""
+    doubt = "" if found.reliable else f"unreliable: {plainly(found.reason)}"
+    parts = [spell(found.value), interval(found.low, found.high, spell), spread, doubt]
+    return " ".join(p for p in parts if p)
+
+
+def _change(change: Change | None) -> str:
+    if change is None:
+        return ""
+    around = interval(change.low, change.high, change.spell)
+    return f"{change.spell(change.value)} {around}".strip()
+
+
+def _comparison(evidence: Evidence) -> Iterator[str]:
+    for heading, rows in groupby(comparison(evidence), key=lambda row: row.heading):
+        yield from ("", f"## {plainly(heading)}", "")
+        cells = (
+            (r.label, _number(r.control, r.spell), _number(r.hardened, r.spell), _change(r.change))
+            for r in rows
+        )
+        yield from _table(("Measure", "Control", "Hardened", "Change"), cells)
+
+
+def _gates(evidence: Evidence) -> Iterator[str]:
+    rows = [
+        (plainly(gate_name(f)), f.subject.partition("/")[2], gate_state(f), plainly(f.reason))
+        for f in evidence.of("gate")
+        if f.subject.partition("/")[0] == evidence.model
+    ]
+    if rows:
+        yield from ("", "## Gates", "")
+        yield from _table(("Gate", "Arm", "State", "Why"), rows)
+
+
+def _quality(evidence: Evidence) -> Iterator[str]:
+    found = [f for f in evidence.of("utility", trial="clean") if f.group in ("all", "warm", "cold")]
+    found = [f for f in found if metric_k(f.metric)[0] in ("hr", "ndcg", "mrr")]
+    if not found:
+        return
+    columns = sorted({(place(f.group), f.group, f.metric) for f in found})
+    cells = {(f.subject, f.group, f.metric): f for f in found}
+    yield from ("", "## Quality of every model", "")
+    rows = (
+        [plainly(s), *(_number(cells.get((s, g, m)), spell_of(m)) for _, g, m in columns)]
+        for s in dict.fromkeys(f.subject for f in found)
+    )
+    yield from _table(["Model", *(f"{g} {metric_name(m)}" for _, g, m in columns)], rows)
+
+
+def _curves(evidence: Evidence) -> Iterator[str]:
+    found = [f for f in evidence.of("curve") if f.subject.partition("/")[0] == evidence.model]
+    if not found:
+        return
+    yield from ("", "## Robustness curves", "")
+    rows = (
+        [
+            plainly(f.subject), plainly(f.trial), plainly(str(f.where.get("goal", ""))),
+            plainly(str(f.where.get("site", ""))), "" if f.radius is None else f"{f.radius:g}",
+            metric_name(f.metric), _number(f, spell_of(f.metric)),
+        ]
+        for f in found
+    )  # fmt: skip
+    yield from _table(("Subject", "Attack", "Goal", "Site", "Radius", "Metric", "Value"), rows)
+
+
+def _cases(evidence: Evidence) -> Iterator[str]:
+    for arm in (HARDENED, CONTROL):
+        cases = worst_cases(evidence, arm)
+        if cases:
+            yield from ("", f"## Worst cases, {arm}", "")
+            yield from map(_case, cases)
+
+
+def _case(case: Case) -> str:
+    text = " ".join(map(_piece, case.pieces))
+    cost = [f"{case.words} words"] if case.words is not None else []
+    cost += [f"{case.queries} queries"] if case.queries is not None else []
+    facts = ", ".join([plainly(case.trial), f"item {plainly(case.item)}", *cost])
+    return f"- {percent(case.before)} → {percent(case.after)} ({facts}): {text}"
+
+
+def _piece(piece: Piece) -> str:
+    text = plainly(" ".join(piece.words))
+    return {"deleted": f"~~{text}~~", "inserted": f"**{text}**"}.get(piece.op, text)
+
+
+def _coverage(evidence: Evidence) -> Iterator[str]:
+    rows = [
+        [plainly(name), *(": ".join(filter(None, (state, plainly(why)))) for state, why in
+                          (cells[CONTROL], cells[HARDENED]))]
+        for name, cells in coverage(evidence).items()
+    ]  # fmt: skip
+    if rows:
+        yield from ("", "## Coverage", "")
+        yield from _table(("Attack", "Control", "Hardened"), rows)

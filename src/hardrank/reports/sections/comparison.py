@@ -1,0 +1,42 @@
+"""Control against hardened, clean and under each attack."""
+
+from itertools import groupby
+
+from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
+from hardrank.reports.layout import change_cell, number_cell, section, table
+from hardrank.reports.markup import Html, tag
+from hardrank.reports.table import Row, comparison
+
+__all__ = ["comparison_section"]
+
+_LEAD_METRICS = ("er_after", "er_gain", "ndcg")
+
+
+def comparison_section(evidence: Evidence) -> Html:
+    rows = comparison(evidence)
+    if not rows:
+        return Html("")
+    both = evidence.has_hardened
+    body = []
+    for heading, group in groupby(rows, key=lambda row: row.heading):
+        head = tag("th", heading, colspan=4 if both else 2, scope="rowgroup")
+        body.append(tag("tr", head, class_="group"))
+        body += [_row(row, both) for row in group]
+    columns = ["Measure", CONTROL.capitalize()]
+    columns += [HARDENED.capitalize(), "Change"] if both else []
+    lead = (
+        "Same data, steps and seeds; only the training objective differs. Brackets are 95 % "
+        "bootstrap intervals; sd is the standard deviation between seeds."
+    )
+    title = "Control and hardened, side by side" if both else "The control model"
+    made = table(evidence.model, columns, body, "numbers lined stacks")
+    return section("comparison", title, lead, made)
+
+
+def _row(row: Row, both: bool) -> Html:
+    found = row.control or row.hardened
+    lead = found is not None and found.metric.startswith(_LEAD_METRICS)
+    cells = [number_cell(row.control, row.spell, lead)]
+    if both:
+        cells += [number_cell(row.hardened, row.spell, lead), change_cell(row.change)]
+    return tag("tr", tag("th", row.label, scope="row"), cells)

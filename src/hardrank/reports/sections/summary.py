@@ -1,0 +1,82 @@
+"""The verdict, first on the page: a label, a few sentences, four figures, caveats."""
+
+from hardrank.findings import Finding
+from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
+from hardrank.reports.markup import Html, tag
+from hardrank.reports.numbers import Spell, interval, percent, relative, signed
+from hardrank.reports.table import Change, cutoff, effect, named, price
+from hardrank.reports.verdict import Status, strongest, verdict
+from hardrank.reports.words import attack_name, gate_state
+
+__all__ = ["summary_section"]
+
+_LOOKS: dict[Status, tuple[str, str]] = {
+    "supported": ("✓", "good"),
+    "provisional": ("!", "warn"),
+    "mixed": ("!", "warn"),
+    "unproven": ("!", "warn"),
+    "undefended": ("–", "warn"),
+    "worse": ("✕", "bad"),
+    "unreliable": ("✕", "bad"),
+}
+
+
+def summary_section(evidence: Evidence) -> Html:
+    found = verdict(evidence)
+    sign, kind = _LOOKS[found.status]
+    badge = tag("span", sign, class_="sign", aria_hidden="true")
+    first, *rest = found.sentences
+    caveats = tag("ul", [tag("li", c) for c in found.caveats], class_="caveats")
+    return tag(
+        "section",
+        tag("h2", badge, found.label, class_=f"status {kind}", id="verdict-title"),
+        tag("p", first, class_="first"),
+        [tag("p", sentence, class_="next") for sentence in rest],
+        caveats if found.caveats else None,
+        tag("div", _figures(evidence), class_="figures"),
+        id="verdict",
+        class_=f"verdict {kind}",
+        aria_labelledby="verdict-title",
+    )
+
+
+def _figures(evidence: Evidence) -> list[Html]:
+    k = cutoff(evidence)
+    made = []
+    gain = strongest(evidence)
+    if gain is not None:
+        for arm in (CONTROL, HARDENED):
+            rows = evidence.of("promotion", subject=evidence.subject(arm), trial=gain.trial)
+            after = named(rows, "er_after") or named(rows, "er_gain")
+            label = f"Exposure@{k} under {attack_name(gain.trial)}, {arm}"
+            made += [_stat(label, after, percent, arm)] if after else []
+        defence = effect(evidence, gain.trial)
+        made += [_stat("Gain removed by hardening", defence, relative)] if defence else []
+    change = price(evidence, "all") if evidence.has_hardened else None
+    if change is not None:
+        made.append(_stat(f"Change of clean NDCG@{k}", change, signed(relative)))
+    return [*made, _gates(evidence)]
+
+
+def _stat(label: str, found: Finding | Change, spell: Spell, arm: str = "") -> Html:
+    value = "not run" if found.value is None else spell(found.value)
+    around = interval(found.low, found.high, spell) or "no interval"
+    return _box(label, value, around, arm)
+
+
+def _box(label: str, value: str, below: str, class_: str = "") -> Html:
+    return tag(
+        "div",
+        tag("span", label, class_="stat-label"),
+        tag("span", value, class_="stat-value"),
+        tag("span", below, class_="small"),
+        class_=f"stat {class_}".strip(),
+    )
+
+
+def _gates(evidence: Evidence) -> Html:
+    gates = [f for f in evidence.of("gate") if f.subject.partition("/")[0] == evidence.model]
+    states = [gate_state(f) for f in gates]
+    failed, missing = states.count("failed"), states.count("not run")
+    below = f"{failed} failed, {missing} not run" if states else "none was run"
+    return _box("Gates passed", f"{states.count('passed')} of {len(states)}", below)

@@ -1,0 +1,159 @@
+"""The comparison of control and hardened as rows, before it is HTML, Markdown or text."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hardrank.findings import Finding
+from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
+from hardrank.reports.numbers import Spell, metric_k, relative, signed
+from hardrank.reports.words import attack_name, group_name, metric_name, place, spell_of
+
+__all__ = ["Change", "Row", "comparison", "cutoff", "effect", "named", "price", "trials"]
+
+_QUALITY = ("hr", "ndcg", "mrr")
+_PRICES = ("price", "price_ndcg")
+_ATTACK = (
+    *("er_before", "er_after", "er_gain", "asr", "rank_before", "rank_after"),
+    *("words", "similarity", "queries"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """Relative change from control to hardened, with its interval where one was computed."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    better: bool | None = None
+    """None where neither direction can be told from no change."""
+
+    @property
+    def spell(self) -> Spell:
+        return signed(relative)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line: a number of the control, the same of the hardened model, and the change."""
+
+    heading: str
+    label: str
+    spell: Spell
+    control: Finding | None
+    hardened: Finding | None
+    change: Change | None = None
+
+
+def named(findings: tuple[Finding, ...], name: str) -> Finding | None:
+    """The first whose metric is `name`, at whatever cut-off."""
+    return next((f for f in findings if metric_k(f.metric)[0] == name), None)
+
+
+def cutoff(evidence: Evidence) -> str:
+    """The k of NDCG@k, `10` where there is no quality finding."""
+    ndcg = named(evidence.of("utility"), "ndcg")
+    return metric_k(ndcg.metric)[1] if ndcg else "10"
+
+
+def trials(evidence: Evidence) -> tuple[str, ...]:
+    """Attack labels of the promotion audit, in file order."""
+    subjects = {evidence.subject(CONTROL), evidence.subject(HARDENED)}
+    return tuple(dict.fromkeys(f.trial for f in evidence.of("promotion") if f.subject in subjects))
+
+
+def effect(evidence: Evidence, trial: str) -> Finding | None:
+    """Defence effect against one attack: 1 - gain(hardened) / gain(control)."""
+    return next(
+        (
+            f
+            for f in evidence.findings
+            if metric_k(f.metric)[0] == "defence_effect"
+            and f.trial == trial
+            and f.subject.partition("/")[0] == evidence.model
+        ),
+        None,
+    )
+
+
+def price(evidence: Evidence, group: str) -> Change | None:
+    """Relative change of clean NDCG@k; the price of robustness with its sign turned.
+
+    From the audited finding if there is one, else from the two means, without interval.
+    """
+    for f in evidence.findings:
+        same_model = f.subject.partition("/")[0] == evidence.model
+        if metric_k(f.metric)[0] in _PRICES and f.group == group and same_model:
+            return None if f.value is None else _turned(f)
+    control, hardened = (
+        named(evidence.of("utility", subject=evidence.subject(arm), group=group), "ndcg")
+        for arm in (CONTROL, HARDENED)
+    )
+    if control is None or hardened is None or not control.value or hardened.value is None:
+        return None
+    return Change(value=hardened.value / control.value - 1)
+
+
+def _turned(f: Finding) -> Change:
+    """A loss or a share removed, as a signed change."""
+    assert f.value is not None
+    low = None if f.high is None else -f.high
+    high = None if f.low is None else -f.low
+    return Change(value=0.0 - f.value, low=low, high=high)
+
+
+def _judged(change: Change, lower_is_better: bool) -> Change:
+    if change.low is None or change.high is None or change.low <= 0 <= change.high:
+        return change
+    better = (change.value < 0) == lower_is_better
+    return Change(value=change.value, low=change.low, high=change.high, better=better)
+
+
+def comparison(evidence: Evidence) -> tuple[Row, ...]:
+    """Clean quality (all items, then groups), then each attack."""
+    return (*_clean(evidence), *(r for t in trials(evidence) for r in _attack(evidence, t)))
+
+
+def _clean(evidence: Evidence) -> Iterator[Row]:
+    groups = sorted({f.group for f in evidence.of("utility", trial="clean")}, key=place)
+    for group in groups:
+        arms = [_arm(evidence, "utility", arm, group=group) for arm in (CONTROL, HARDENED)]
+        for name in _QUALITY if group == "all" else ("ndcg",):
+            control, hardened = (named(arm, name) for arm in arms)
+            if control is None and hardened is None:
+                continue
+            metric = (control or hardened or arms[0][0]).metric
+            change = price(evidence, group) if name == "ndcg" else None
+            yield Row(
+                heading="Clean quality",
+                label=metric_name(metric) + ("" if group == "all" else f", {group_name(group)}"),
+                spell=spell_of(metric),
+                control=control,
+                hardened=hardened,
+                change=change and _judged(change, lower_is_better=False),
+            )
+
+
+def _attack(evidence: Evidence, trial: str) -> Iterator[Row]:
+    arms = [_arm(evidence, "promotion", arm, trial=trial) for arm in (CONTROL, HARDENED)]
+    defence = effect(evidence, trial)
+    for name in _ATTACK:
+        control, hardened = (named(arm, name) for arm in arms)
+        found = control or hardened
+        if found is None:
+            continue
+        change = None
+        if name == "er_gain" and defence is not None and defence.value is not None:
+            change = _judged(_turned(defence), lower_is_better=True)
+        yield Row(
+            heading=f"Attack: {attack_name(trial)}",
+            label=metric_name(found.metric),
+            spell=spell_of(found.metric),
+            control=control,
+            hardened=hardened,
+            change=change,
+        )
+
+
+def _arm(evidence: Evidence, audit: str, arm: str, **wanted: object) -> tuple[Finding, ...]:
+    return evidence.of(audit, subject=evidence.subject(arm), **wanted)

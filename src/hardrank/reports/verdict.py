@@ -1,0 +1,229 @@
+"""The answer in a few plain sentences, computed from the findings and nothing else."""
+
+from dataclasses import dataclass
+from statistics import stdev
+from typing import Literal
+
+from hardrank.findings import Finding
+from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
+from hardrank.reports.numbers import Spell, interval, percent, relative, signed
+from hardrank.reports.table import Change, cutoff, effect, named, price, trials
+from hardrank.reports.words import attack_name, gate_name, gate_state, group_name, listed
+
+__all__ = ["Status", "Verdict", "strongest", "verdict"]
+
+Status = Literal[
+    "supported", "provisional", "mixed", "unproven", "worse", "unreliable", "undefended"
+]
+
+_LABELS: dict[Status, str] = {
+    "supported": "Hardening works, within the stated threats",
+    "provisional": "Hardening helps; provisional",
+    "mixed": "Hardening helps against some attacks",
+    "unproven": "No effect of hardening shown",
+    "worse": "Hardening made it worse",
+    "unreliable": "Unreliable",
+    "undefended": "No hardened model in this run",
+}
+_VERBS = {1: "removes ", -1: "adds ", 0: "has no shown effect on "}
+_UNSTABLE = 0.02
+"""Standard deviation between seeds, as a share, above which a result is called unstable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """`status` decides colour and label; `sentences` are read; `caveats` are listed."""
+
+    status: Status
+    label: str
+    sentences: tuple[str, ...]
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.sentences)
+
+
+def verdict(evidence: Evidence) -> Verdict:
+    """Never speaks of robustness where a gate failed: then it is "unreliable, because ..."."""
+    faults = _faults(evidence)
+    status = _status(evidence, faults)
+    sentences = [_gameable(evidence)]
+    if status == "unreliable":
+        sentences.insert(0, f"Unreliable, because {listed(faults)}.")
+        sentences.append("Whatever else was measured below does not count as a defence.")
+    elif status != "undefended":
+        sentences += [_removed(evidence), _cost(evidence)]
+    return Verdict(
+        status=status,
+        label=_LABELS[status],
+        sentences=tuple(s for s in sentences if s),
+        caveats=tuple(_caveats(evidence)),
+    )
+
+
+def strongest(evidence: Evidence) -> Finding | None:
+    """The largest exposure gain on the control, among attacks that ran."""
+    gains = [_gain(evidence, CONTROL, trial) for trial in trials(evidence)]
+    ran = [f for f in gains if f is not None and f.value is not None]
+    return max(ran, key=lambda f: f.value or 0.0, default=None)
+
+
+def _gain(evidence: Evidence, arm: str, trial: str) -> Finding | None:
+    found = evidence.of("promotion", subject=evidence.subject(arm), trial=trial)
+    return named(found, "er_gain")
+
+
+def _faults(evidence: Evidence) -> list[str]:
+    """Failed gates, and headline numbers that an audit marked unreliable."""
+    faults = []
+    for gate in evidence.of("gate"):
+        if gate_state(gate) == "failed" and gate.subject.partition("/")[0] == evidence.model:
+            arm = gate.subject.partition("/")[2]
+            why = f" ({gate.reason})" if gate.reason else ""
+            faults.append(f"the gate “{gate_name(gate)}” failed on the {arm} model{why}")
+    if faults:
+        return list(dict.fromkeys(faults))
+    for trial in trials(evidence):
+        gains = [_gain(evidence, arm, trial) for arm in (CONTROL, HARDENED)]
+        for finding in (effect(evidence, trial), *gains):
+            if finding is not None and finding.value is not None and not finding.reliable:
+                why = finding.reason or "an audit marked it so"
+                faults.append(f"the result under {attack_name(trial)} is not sound ({why})")
+    return list(dict.fromkeys(faults))
+
+
+def _status(evidence: Evidence, faults: list[str]) -> Status:
+    if faults:
+        return "unreliable"
+    if not evidence.has_hardened:
+        return "undefended"
+    directions = [_direction(effect(evidence, t)) for t in trials(evidence)]
+    known = [d for d in directions if d is not None]
+    if any(d < 0 for d in known):
+        return "worse"
+    if not any(d > 0 for d in known):
+        return "unproven"
+    if any(d == 0 for d in known):
+        return "mixed"
+    return "provisional" if _provisional(evidence) else "supported"
+
+
+def _direction(finding: Finding | None) -> int | None:
+    """+1 or -1 where the interval excludes 0, else 0; None where nothing was measured."""
+    if finding is None or finding.value is None:
+        return None
+    if finding.low is None or finding.high is None:
+        return 0
+    return 1 if finding.low > 0 else -1 if finding.high < 0 else 0
+
+
+def _provisional(evidence: Evidence) -> list[str]:
+    """Why a good result is not yet a claim."""
+    gates = [f for f in evidence.of("gate") if f.subject.partition("/")[0] == evidence.model]
+    missing = list(dict.fromkeys(gate_name(f) for f in gates if gate_state(f) == "not run"))
+    reasons = [] if gates else ["no gate was run"]
+    if missing:
+        reasons.append("not run: " + listed([f"“{m}”" for m in missing]))
+    if len(_seeds(evidence)) == 1:
+        reasons.append("a single seed: how much another seed would differ is unknown")
+    unmeasured = [t for t in trials(evidence) if _direction(effect(evidence, t)) is None]
+    if unmeasured and evidence.has_hardened:
+        reasons.append("no defence effect could be computed for " + listed(unmeasured))
+    return reasons
+
+
+def _seeds(evidence: Evidence) -> set[int]:
+    arms = {evidence.subject(CONTROL), evidence.subject(HARDENED)}
+    found = {s for f in evidence.findings if f.subject in arms for s in f.seeds}
+    return found or set(evidence.facts.seeds)
+
+
+def _caveats(evidence: Evidence) -> list[str]:
+    caveats = [reason[0].upper() + reason[1:] + "." for reason in _provisional(evidence)]
+    for trial in trials(evidence):
+        for arm in (CONTROL, HARDENED):
+            gain = _gain(evidence, arm, trial)
+            if gain is None or len(gain.per_seed) < 2:
+                continue
+            spread = stdev(gain.per_seed)
+            if spread > _UNSTABLE:
+                caveats.append(
+                    f"Unstable: exposure gain under {attack_name(trial)} on the {arm} model "
+                    f"varies between seeds by a standard deviation of {percent(spread)}."
+                )
+    return caveats
+
+
+def _gameable(evidence: Evidence) -> str:
+    gain = strongest(evidence)
+    if gain is None or gain.value is None:
+        return "No attack ran on the control model, so how gameable it is was not measured."
+    found = evidence.of("promotion", subject=gain.subject, trial=gain.trial)
+    before, after = named(found, "er_before"), named(found, "er_after")
+    k, attack = cutoff(evidence), attack_name(gain.trial)
+    if gain.low is not None and gain.low <= 0:
+        return (
+            f"No attack measurably promoted its targets on the control model; the strongest, "
+            f"{attack}, changed top-{k} exposure by {_ranged(gain, signed(percent))}."
+        )
+    if before is None or after is None or before.value is None or after.value is None:
+        return (
+            f"The control model is gameable: {attack} raises a target's top-{k} exposure "
+            f"by {_ranged(gain, percent)}."
+        )
+    return (
+        f"The control model is gameable: {attack} lifts an attacked item from "
+        f"{percent(before.value)} to {_ranged(after, percent)} of eligible users’ top {k}."
+    )
+
+
+def _removed(evidence: Evidence) -> str:
+    """What hardening did to the strongest attack first, then to the others."""
+    first = strongest(evidence)
+    order = sorted(trials(evidence), key=lambda t: first is None or t != first.trial)
+    found = [(t, f) for t in order if (f := effect(evidence, t)) and f.value is not None]
+    if not found:
+        return "What hardening changed could not be computed."
+    ways: dict[int, list[tuple[str, Finding]]] = {1: [], -1: [], 0: []}
+    for trial, one in found:
+        ways[_direction(one) or 0].append((attack_name(trial), one))
+    said = [_VERBS[way] + listed(_shares(each, way)) for way, each in ways.items() if each]
+    return "Hardening " + listed(said) + "."
+
+
+def _shares(found: list[tuple[str, Finding]], way: int) -> list[str]:
+    """What was removed, what was added, or how uncertain it is, attack by attack."""
+    if way == 0:
+        spell = signed(relative)
+        return [f"{name} ({_ranged(f, spell)} of its gain removed)" for name, f in found]
+    parts = []
+    for place, (name, f) in enumerate(found):
+        share: Finding | Change = f if way == 1 else _grown(f)
+        of = "of that of" if place else "of the exposure gain of"
+        parts.append(f"{_ranged(share, relative)} {of} {name}")
+    return parts
+
+
+def _grown(f: Finding) -> Change:
+    assert f.value is not None and f.low is not None and f.high is not None
+    return Change(value=-f.value, low=-f.high, high=-f.low)
+
+
+def _cost(evidence: Evidence) -> str:
+    spell = signed(relative)
+    parts = []
+    for group in ("all", "tail", "cold"):
+        change = price(evidence, group)
+        if change is not None:
+            where = "overall" if group == "all" else f"on {group_name(group)}"
+            parts.append(f"{_ranged(change, spell)} {where}")
+    if not parts:
+        return "Its price in clean quality was not measured."
+    return f"The price: clean NDCG@{cutoff(evidence)} changes by {listed(parts)}."
+
+
+def _ranged(found: Finding | Change, spell: Spell) -> str:
+    assert found.value is not None
+    around = interval(found.low, found.high, spell)
+    return f"{spell(found.value)} {around}" if around else spell(found.value)
