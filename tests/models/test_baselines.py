@@ -1,5 +1,6 @@
 """Baselines: popularity, item-kNN, TF-IDF, their hybrid, BPR-MF."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -220,7 +221,7 @@ def test_a_missing_array_is_named(spec: Any) -> None:
 
 
 def test_an_unknown_field_is_named() -> None:
-    with pytest.raises(SchemaError, match="no field 'blurb'.*it has: item_id, title"):
+    with pytest.raises(SchemaError, match=r"no field 'blurb'.*it has: item_id, title"):
         Tfidf(fields=("blurb",)).fit(toy_market(), RUN)
 
 
@@ -313,11 +314,14 @@ def test_ties_count_against_the_model() -> None:
 
 
 def _beauty(folder: Path) -> Split:
-    source = Sequences(
-        path=folder / "amazon-beauty/raw/sequential_data.txt",
-        items=folder / "amazon-beauty/derived/items.jsonl",
-    )
-    return LeaveOneOut().split(source.load())
+    """With titles as published: the reader resolves entities such as `&quot;`, of which the
+    published figures made words."""
+    items = folder / "amazon-beauty/derived/items.jsonl"
+    source = Sequences(path=folder / "amazon-beauty/raw/sequential_data.txt", items=items)
+    data = source.load()
+    titles = [json.loads(line)["title"] for line in items.read_text("utf-8").splitlines()]
+    raw = data.items.with_columns(pl.Series("title", titles))
+    return LeaveOneOut().split(replace(data, items=raw))
 
 
 def _quality(spec: Any, split: Split) -> tuple[float, float]:
@@ -337,7 +341,7 @@ def test_published_strength_on_beauty(data_folder: Path) -> None:
     assert _quality(Popularity(), split) == (0.0110, 0.0053)
     assert _quality(ItemKnn(), split) == (0.0643, 0.0391)
     assert _quality(Tfidf(fields=fields), split) == (0.0694, 0.0419)
-    hybrid = KnnTfidf(fields=fields, decays=(0.5, 0.7), mixes=(0.3, 0.6))
+    hybrid = KnnTfidf(fields=fields, decays=(0.7,), mixes=(0.3, 0.6))
     assert _quality(hybrid, split) == (0.0956, 0.0564)
 
 
@@ -346,4 +350,4 @@ def test_published_strength_on_movielens(data_folder: Path) -> None:
     """RecBole's BPR reaches NDCG@10 0.0496 and its popularity 0.04 in the same protocol."""
     split = LeaveOneOut().split(MovieLens(path=data_folder / "ml-100k/raw").load())
     assert _quality(ItemKnn(), split)[1] >= 0.098
-    assert _quality(BprMf(), split)[1] >= 0.055
+    assert _quality(BprMf(epochs=50), split)[1] >= 0.055

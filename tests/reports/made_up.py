@@ -176,7 +176,7 @@ def _sample(trial: str, arm: str, gain: float, seed: int, i: int, rng: Any) -> d
         "sample": f"B000{i:04d}XK", "group": "tail", "goal": "promote", "knowledge": "scores",
         "k": 10, "eligible": eligible, "hits_before": int(rng.integers(0, 9)), "hits_after": hits,
         "rank_before": before, "rank_after": before * float(np.exp(-4 * min(gain, 0.5) - 0.3)),
-        "success": gain > 0.05, "excluded": False, "words": 3, "similarity": 0.71,
+        "success": bool(gain > 0.05), "excluded": False, "words": 3, "similarity": 0.71,
         "queries": 354, "text_before": title, "text_after": after, "error": None,
     }  # fmt: skip
 

@@ -28,6 +28,8 @@ class Check:
     reason: str = ""
     """What was seen, for a reader; needed where it did not pass."""
     statistic: float | None = None
+    seed: int | None = None
+    """Of the model asked; None for all seeds together."""
     group: str = "all"
     trial: str = "clean"
     goal: str | None = None
@@ -43,6 +45,7 @@ def check_samples(checks: Iterable[Check]) -> pl.DataFrame:
         samples(
             {
                 "subject": check.subject,
+                "seed": check.seed,
                 "audit": "gate",
                 "trial": check.trial,
                 "sample": check.name,
@@ -58,24 +61,28 @@ def check_samples(checks: Iterable[Check]) -> pl.DataFrame:
     )
 
 
-def findings_of(checks: Iterable[Check]) -> list[Finding]:
-    """One finding a check: value 1 passed, 0 failed, None not asked; audit `gate`."""
-    out = []
-    for check in checks:
-        found = measure(
-            check_samples([check]),
-            subject=check.subject,
-            audit="gate",
-            metric=check.name,
-            formula="passed",
-            where={
-                "sample": check.name, "group": check.group, "goal": check.goal, "site": check.site,
-            },
-            group=check.group,
-            trial=check.trial,
-        )  # fmt: skip
-        out.append(replace(found, reliable=check.passed is not False, reason=check.reason))
-    return out
+def findings_of(checks: Sequence[Check]) -> list[Finding]:
+    """One finding a check, all seeds together: value 1 passed, 0 failed, None not asked.
+
+    Audit `gate`; recomputable from `check_samples(checks)`. Not reliable where the check
+    failed for some seed; the reason is that seed's, else the first one's.
+    """
+    table = check_samples(checks)
+    asked: dict[tuple[str | None, ...], list[Check]] = {}
+    for c in checks:
+        asked.setdefault((c.subject, c.name, c.group, c.trial, c.goal, c.site), []).append(c)
+    return [_finding(table, same) for same in asked.values()]
+
+
+def _finding(table: pl.DataFrame, same: Sequence[Check]) -> Finding:
+    failed = [check for check in same if check.passed is False]
+    check = (failed or same)[0]
+    where = {"sample": check.name, "group": check.group, "goal": check.goal, "site": check.site}
+    found = measure(
+        table, subject=check.subject, audit="gate", metric=check.name, formula="passed",
+        where=where, group=check.group, trial=check.trial,
+    )  # fmt: skip
+    return replace(found, reliable=not failed, reason=check.reason)
 
 
 def judge_findings(findings: Sequence[Finding], checks: Iterable[Check]) -> list[Finding]:

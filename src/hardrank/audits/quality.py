@@ -4,6 +4,7 @@ Burying rare items stops promotion too, and a constant cannot be attacked at all
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -65,7 +66,13 @@ def _floor(
 
 
 def ranks_for_somebody(
-    recommender: Recommender, queries: Queries, *, subject: str, k: int = 10, most: int = 256
+    recommender: Recommender,
+    queries: Queries,
+    *,
+    subject: str,
+    seed: int | None = None,
+    k: int = 10,
+    most: int = 256,
 ) -> list[Check]:
     """Two checks on the first `most` queries. `tells_items_apart`: for at most 1 % of them
     all items score alike or some score is not a number. `tells_queries_apart`: the top-k
@@ -82,13 +89,13 @@ def ranks_for_somebody(
     alike = _likeness(tops)
     return [
         Check(
-            gate="quality", name="tells_items_apart", subject=subject,
+            gate="quality", name="tells_items_apart", seed=seed, subject=subject,
             passed=share <= 0.01 if len(queries) else None, statistic=share,
             reason=f"all items score alike for {_percent(share)} of queries",
             concerns={"audit": _CLAIMS},
         ),
         Check(
-            gate="quality", name="tells_queries_apart", subject=subject,
+            gate="quality", name="tells_queries_apart", seed=seed, subject=subject,
             passed=None if alike is None else alike < 0.9, statistic=alike,
             reason="fewer than two queries" if alike is None
             else f"the top {k} of two queries share {_percent(alike)} of their items",
@@ -111,8 +118,7 @@ def _likeness(tops: list[list[int]]) -> float | None:
     """Mean Jaccard of neighbouring lists in the order of queries; None for fewer than two."""
     if len(tops) < 2:
         return None
-    pairs = zip(tops, tops[1:], strict=False)
-    return float(np.mean([jaccard(a, b) for a, b in pairs]))
+    return float(np.mean([jaccard(a, b) for a, b in pairwise(tops)]))
 
 
 def _percent(share: float) -> str:

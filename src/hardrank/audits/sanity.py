@@ -6,6 +6,7 @@ Carlini, Wagner, "Obfuscated gradients give a false sense of security", ICML 201
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -83,7 +84,7 @@ def stronger_attack(
     for radius in radii:
         if radius == 0:
             continue
-        for weak, strong in zip(trials, trials[1:], strict=False):
+        for weak, strong in pairwise(trials):
             sides = [strength.where(trial=t, radius=radius) for t in (strong, weak)]
             found = strength.difference(table, *sides)
             worst = min(worst, found.value or 0.0)
@@ -102,7 +103,7 @@ def rises_with_radius(table: pl.DataFrame, strength: Strength, trial: str) -> Ch
     if len(radii) < 3:
         return strength.check(name, None, f"only {len(radii)} radii measured", trial=trial)
     wrong, worst = [], 0.0
-    for small, large in zip(radii, radii[1:], strict=False):
+    for small, large in pairwise(radii):
         sides = [strength.where(trial=trial, radius=r) for r in (large, small)]
         found = strength.difference(table, *sides)
         worst = min(worst, found.value or 0.0)

@@ -70,8 +70,11 @@ def build(
 
 
 def _distinct(table: pl.DataFrame, key: str, bad: Quarantine, path: Path) -> pl.DataFrame:
-    again = Check(key, ~pl.col(key).is_first_distinct(), "appears again; the first row is kept")
-    return bad.sift_seen(table, [again], path)
+    checks = [
+        Check(key, pl.col(key).is_null(), "is missing"),
+        Check(key, ~pl.col(key).is_first_distinct(), "appears again; the first row is kept"),
+    ]
+    return bad.sift_seen(table, checks, path)
 
 
 def _known(

@@ -25,15 +25,17 @@ __all__ = ["Cleaning", "CleaningReport", "clean"]
 
 Mask = NDArray[np.bool_]
 _ROW = "__row"
-_REMOVED = {
-    "table": pl.Utf8(),
-    "reason": pl.Utf8(),
-    "row": pl.Int64(),
-    "user_id": pl.Utf8(),
-    "item_id": pl.Utf8(),
-    "time": pl.Int64(),
-    "kept": pl.Utf8(),
-}
+_REMOVED = pl.Schema(
+    {
+        "table": pl.Utf8(),
+        "reason": pl.Utf8(),
+        "row": pl.Int64(),
+        "user_id": pl.Utf8(),
+        "item_id": pl.Utf8(),
+        "time": pl.Int64(),
+        "kept": pl.Utf8(),
+    }
+)
 
 
 @spec
@@ -61,7 +63,7 @@ class Cleaning:
     burst_seconds: Count = 60
     outliers: Share | None = None
     """Users whose isolation-forest score (Liu et al., ICDM 2008; 0.5 is ordinary, towards 1
-    is odd) is above this go with all their events; 0.65 takes only the clearly odd."""
+    is odd) is above this go with all their events; 0.7 takes only the clearly odd."""
     kcore: Natural = 0
     """Users and items with fewer events go, again and again, until none is left."""
 
@@ -88,14 +90,13 @@ class CleaningReport:
 
 
 def clean(
-    policy: Cleaning, dataset: Dataset, *, now: int | None = None
+    dataset: Dataset, policy: Cleaning, *, now: int | None = None
 ) -> tuple[Dataset, CleaningReport]:
     """The dataset without the rows that `policy` names, and what was removed.
 
     Users and items that are removed leave their tables, so row numbers change; a user or
     item that merely has no events stays. now: unix seconds; None trusts the future.
-    Raises `DataError` when no item would be left, `MissingExtra` when `outliers` is set and
-    scikit-learn is not installed.
+    Raises `DataError` when no item would be left.
     """
     work = _Work(dataset)
     if policy.impossible_times and dataset.events["time"].null_count() < dataset.n_events:
@@ -103,15 +104,17 @@ def clean(
         possible = ((pl.col("time") >= policy.earliest) & latest).fill_null(False)
         work.drop_events(~possible, "impossible time")
     if policy.twins is not None:
-        work.merge_items(near_duplicates(
-            dataset.texts(policy.fields), policy.twins, policy.shingle
-        ), "twin of another item")
+        work.merge_items(
+            near_duplicates(dataset.texts(policy.fields), policy.twins, policy.shingle),
+            "twin of another item",
+        )
     if policy.duplicates:
         work.drop_events(~pl.struct(pl.exclude(_ROW)).is_first_distinct(), "duplicate event")
     if policy.burst is not None:
         odd = burst_users(work.now, policy.burst, policy.burst_seconds)
-        work.drop(odd, work.no_items(), f"more than {policy.burst} events in "
-                  f"{policy.burst_seconds} s")
+        work.drop(
+            odd, work.no_items(), f"more than {policy.burst} events in {policy.burst_seconds} s"
+        )
     if policy.outliers is not None:
         odd = outlier_users(work.now, policy.outliers)
         work.drop(odd, work.no_items(), f"isolation-forest score above {policy.outliers:g}")
@@ -180,8 +183,9 @@ class _Work:
         if not rows.size:
             return
         ids = self.start.items["item_id"]
-        self._note("item", reason, pl.Series(rows), item_id=ids.gather(rows),
-                   kept=ids.gather(kept[rows]))
+        self._note(
+            "item", reason, pl.Series(rows), item_id=ids.gather(rows), kept=ids.gather(kept[rows])
+        )
         self.kept = kept
         self.items[rows] = False
         moved = pl.Series("item", kept[self.now.event_items]).cast(pl.Int32)
@@ -221,5 +225,5 @@ class _Work:
             table=pl.lit(table), reason=pl.lit(reason)
         )
         missing = [pl.lit(None).alias(c) for c in _REMOVED if c not in made.columns]
-        made = made.with_columns(missing).select(_REMOVED)
-        self.removed.append(made.cast({c: kind for c, kind in _REMOVED.items()}))
+        made = made.with_columns(missing).select(list(_REMOVED))
+        self.removed.append(made.cast(_REMOVED))

@@ -217,5 +217,8 @@ def _column_bytes(column: pl.Series) -> bytes:
         known = column.is_not_null().to_numpy()
         return known.tobytes() + column.fill_null(0).to_numpy().tobytes()
     if isinstance(column.dtype, pl.List):
-        column = column.cast(pl.List(pl.Utf8)).list.join("\x1e")
-    return "\x1f".join(column.cast(pl.Utf8).fill_null("\x00").to_list()).encode()
+        return _column_bytes(column.list.len()) + _column_bytes(column.explode())
+    # lengths keep the cells apart, whatever characters stand in them
+    column = column.cast(pl.Utf8)
+    lengths = _column_bytes(column.str.len_bytes())
+    return lengths + "".join(column.fill_null("").to_list()).encode()

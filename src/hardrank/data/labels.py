@@ -22,6 +22,8 @@ GRADES: dict[str, float] = {
 }
 """Evidence that a user likes an item, by kind of event, weakest first."""
 
+_ROW = "__row"
+
 
 @spec
 class LabelPolicy:
@@ -50,11 +52,9 @@ def apply(policy: LabelPolicy, dataset: Dataset) -> Dataset:
 
 
 def _rated(policy: LabelPolicy, data: Dataset) -> Dataset:
+    # events are sorted by time within a user, so a pair's last rated row is the latest
     rated = pl.col("rating").is_not_null()
-    # events are sorted by time within a user, so the last rated row of a pair is the latest
-    row = pl.int_range(pl.len(), dtype=pl.Int64)
-    latest = pl.when(rated).then(row).max().over("user", "item")
-    out = data.where(~rated | (row == latest))
+    out = data.where(~rated | pl.struct("user", "item", rated).is_last_distinct())
     if gone := data.n_events - out.n_events:
         out = out.noted(f"{gone} ratings removed because the user rated the item again later.")
     if policy.positive is None:
@@ -77,9 +77,8 @@ def _graded(policy: LabelPolicy, data: Dataset) -> Dataset:
     events = data.events.with_columns(weight=pl.coalesce(weight, pl.col("weight")))
     strong = events.filter(pl.col("weight") > 0)
     weak = events.height - strong.height
-    row = pl.int_range(pl.len(), dtype=pl.Int64)
-    best = row.sort_by("weight", row, descending=[True, False]).first().over("user", "item")
-    once = strong.filter(row == best)
+    ranked = strong.with_row_index(_ROW).sort("weight", _ROW, descending=[True, False])
+    once = ranked.unique(["user", "item"], keep="first", maintain_order=True).sort(_ROW).drop(_ROW)
     return replace(data, events=once).noted(
         f"Evidence by kind of event ({policy.evidence}): "
         + ", ".join(f"{kind} {value:g}" for kind, value in weights.items())
@@ -94,4 +93,4 @@ def _weights(policy: LabelPolicy) -> dict[str, float]:
         return dict(policy.grades)
     if policy.evidence == "all":
         return dict.fromkeys(policy.grades, 1.0)
-    return {kind: float(kind == "buy") for kind in policy.grades}
+    return {**dict.fromkeys(policy.grades, 0.0), "buy": 1.0}

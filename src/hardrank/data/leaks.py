@@ -47,14 +47,23 @@ def check_leaks(split: Split) -> None:
     trained = _keys(split.train, split.train.events["user"].to_numpy(), split.train.event_items)
     held = {name: _held(split.train, part) for name, part in _parts(split)}
     for name, part in _parts(split):
-        _complain(split.train, held[name][np.isin(held[name], trained)],
-                  f"the held-out {name} pair is also a training event")
+        _complain(
+            split.train,
+            held[name][np.isin(held[name], trained)],
+            f"the held-out {name} pair is also a training event",
+        )
         owners = part.queries.owners
         own = part.queries.items == part.targets[owners]
-        _complain(split.train, held[name][np.unique(owners[own])],
-                  f"the {name} history contains its own target")
-    _complain(split.train, held["valid"][np.isin(held["valid"], held["test"])],
-              "the pair is held out for validation and for test")
+        _complain(
+            split.train,
+            held[name][np.unique(owners[own])],
+            f"the {name} history contains its own target",
+        )
+    _complain(
+        split.train,
+        held["valid"][np.isin(held["valid"], held["test"])],
+        "the pair is held out for validation and for test",
+    )
     _check_cold(split, trained)
     _check_cut(split, trained)
     if split.source is not None:
@@ -89,8 +98,9 @@ def _complain(data: Dataset, keys: Ints, reason: str) -> None:
 def _check_cold(split: Split, trained: Ints) -> None:
     cold = np.zeros(split.train.n_items, dtype=bool)
     cold[split.cold] = True
-    _complain(split.train, trained[cold[split.train.event_items]],
-              "the cold item has training events")
+    _complain(
+        split.train, trained[cold[split.train.event_items]], "the cold item has training events"
+    )
     for name, part in _parts(split):
         history = part.queries.items
         keys = _keys(split.train, part.queries.users[part.queries.owners], history)
@@ -100,8 +110,11 @@ def _check_cold(split: Split, trained: Ints) -> None:
 def _check_cut(split: Split, trained: Ints) -> None:
     if split.cut is not None:
         late = (split.train.events["time"] >= split.cut).fill_null(True).to_numpy()
-        _complain(split.train, trained[late],
-                  f"the training event is at or after the cut (unix time {split.cut})")
+        _complain(
+            split.train,
+            trained[late],
+            f"the training event is at or after the cut (unix time {split.cut})",
+        )
 
 
 def _check_order(split: Split, source: Dataset, trained: Ints, held: dict[str, Ints]) -> None:
@@ -114,8 +127,11 @@ def _check_order(split: Split, source: Dataset, trained: Ints, held: dict[str, I
         seen = _keys(source, part.queries.users[owners], part.queries.items)
         at = _rows(split.train, pairs, rows, seen, f"the {name} history holds an unknown event")
         late = (at >= target[owners]) | (times[at] > times[target[owners]])
-        _complain(split.train, seen[late],
-                  f"the {name} history holds an event that is later than its target")
+        _complain(
+            split.train,
+            seen[late],
+            f"the {name} history holds an event that is later than its target",
+        )
         # one user may have many held-out events: the earliest is the one to be kept from
         first = np.full(source.n_users, source.n_events)
         np.minimum.at(first, part.queries.users, target)
@@ -123,8 +139,11 @@ def _check_order(split: Split, source: Dataset, trained: Ints, held: dict[str, I
         row = _rows(split.train, pairs, rows, trained, "the training event is no known event")
         bound = np.append(times, np.nan)[first[users]]
         own = split.train.events["time"].to_numpy().astype(np.float64)
-        _complain(split.train, trained[(row >= first[users]) | (own > bound)],
-                  f"the training event is later than the user's held-out {name} event")
+        _complain(
+            split.train,
+            trained[(row >= first[users]) | (own > bound)],
+            f"the training event is later than the user's held-out {name} event",
+        )
 
 
 def _rows(data: Dataset, pairs: Ints, rows: Ints, keys: Ints, reason: str) -> Ints:

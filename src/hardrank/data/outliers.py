@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardrank.data.dataset import Dataset
-from hardrank.errors import MissingExtra
 
 __all__ = ["burst_users", "outlier_users", "user_features"]
 
@@ -28,13 +27,10 @@ def outlier_users(data: Dataset, score: float) -> Mask:
     """(U,): True for users whose isolation-forest score is above `score`, in (0, 1).
 
     Liu, Ting, Zhou, ICDM 2008: odd users are cut off by few random splits. 200 trees of
-    256 users, a fixed seed. Users without events are not judged. Raises `MissingExtra`
-    when scikit-learn is not installed.
+    256 users, a fixed seed. Users without events are not judged.
     """
-    try:
-        from sklearn.ensemble import IsolationForest
-    except ImportError as error:
-        raise MissingExtra("scikit-learn", "cleaning") from error
+    from sklearn.ensemble import IsolationForest  # slow to import, rarely needed
+
     out = np.zeros(data.n_users, dtype=bool)
     active = np.flatnonzero(np.diff(data.offsets))
     if len(active) < 2:

@@ -80,7 +80,10 @@ class Patch:
     def load(cls, path: Path) -> "Patch":
         """Raises `DataError` with file and line on a row that is no edit."""
         edits = []
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        # JSON may hold characters that `splitlines` takes for the end of a line
+        for number, line in enumerate(path.read_text("utf-8").split("\n"), 1):
+            if not line.strip():
+                continue
             try:
                 edits.append(_edit(json.loads(line)))
             except (ValueError, TypeError, KeyError) as error:
@@ -90,7 +93,9 @@ class Patch:
         return cls(tuple(edits))
 
 
-def _edit(row: dict[str, Any]) -> Edit:
+def _edit(row: Any) -> Edit:
+    if not isinstance(row, dict):
+        raise TypeError(f"{type(row).__name__} instead of an object")
     made = _EDITS[row.pop("kind")]
     if "item_ids" in row:
         row["item_ids"] = tuple(row["item_ids"])

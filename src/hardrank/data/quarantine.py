@@ -135,8 +135,9 @@ class Quarantine:
                 first = [row for row in self.rows if row.file == file][:3]
                 raise DataError(
                     f"{bad:,} of {seen:,} rows are bad, more than max_bad = {self.limit:g} allows; "
-                    + "; ".join(f"line {r.line}: {r.field} {_short(r.value)} {r.problem}"
-                                for r in first),
+                    + "; ".join(
+                        f"line {r.line}: {r.field} {_short(r.value)} {r.problem}" for r in first
+                    ),
                     path=file,
                     line=first[0].line,
                     field=first[0].field or None,

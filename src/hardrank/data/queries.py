@@ -28,7 +28,9 @@ class Queries:
     """(Q,), user rows; -1 where the query is nobody's in the dataset."""
 
     @classmethod
-    def of(cls, histories: Sequence[Sequence[int]], users: Sequence[int] | None = None) -> "Queries":
+    def of(
+        cls, histories: Sequence[Sequence[int]], users: Sequence[int] | None = None
+    ) -> "Queries":
         lengths = [len(h) for h in histories]
         return cls(
             offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),

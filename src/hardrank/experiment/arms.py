@@ -28,6 +28,8 @@ class Trained:
     seed: int
     spec: ModelSpec
     model: Recommender
+    data: str
+    """Fingerprint of the training events."""
 
     @property
     def subject(self) -> str:
@@ -106,7 +108,9 @@ def _trained(
             split.train, context, valid=split.valid, objective=objective, start=start
         ),
     )  # fmt: skip
-    return Trained(label=label, arm=arm, seed=seed, spec=spec, model=model)
+    return Trained(
+        label=label, arm=arm, seed=seed, spec=spec, model=model, data=split.train.fingerprint
+    )
 
 
 def _folder(run: RunContext, label: str, arm: str, seed: int) -> Path:

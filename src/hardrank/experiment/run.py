@@ -18,7 +18,8 @@ from pydantic import TypeAdapter
 
 from hardrank.audits import samples as table
 from hardrank.audits.catalogue import popularity_groups
-from hardrank.audits.gates import gate_findings, judge_findings
+from hardrank.audits.checks import check_samples, judge_findings
+from hardrank.audits.checks import findings_of as gate_findings
 from hardrank.bundle import save_bundle
 from hardrank.context import RunContext
 from hardrank.data import Dataset
@@ -27,6 +28,7 @@ from hardrank.data.splits import Split, check_leaks
 from hardrank.experiment.arms import Trained, arms, bases, hidden
 from hardrank.experiment.attacked import attacked, clean, curves
 from hardrank.experiment.findings import findings_of
+from hardrank.experiment.gates import checks
 from hardrank.experiment.spec import Experiment
 from hardrank.files import write_json
 from hardrank.findings import Finding
@@ -140,11 +142,10 @@ def _write(
     assert folder is not None
     protocol = f"{split.protocol}; full ranking over all unseen items; ties against the model"
     samples = table.gather(parts)
-    gates = gate_findings(experiment, samples, subjects, split)
-    samples = table.gather([samples, gates.samples])
-    findings = judge_findings(
-        [*findings_of(experiment, samples, protocol), *gates.findings], gates.findings
-    )
+    findings = findings_of(experiment, samples, protocol)
+    asked = checks(experiment, samples, findings, subjects, split, run)
+    samples = table.gather([samples, check_samples(asked)])
+    findings = judge_findings([*findings, *gate_findings(asked)], asked)
     table.save(samples, folder / "samples.parquet")
     write_json(folder / "findings.json", [asdict(f) for f in findings])
     write_json(folder / "run.json", _facts(experiment, source, protocol, clock, started))

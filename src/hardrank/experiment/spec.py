@@ -22,7 +22,7 @@ from hardrank.errors import ConfigError
 from hardrank.hardening import Adversarial
 from hardrank.models import Model
 from hardrank.perturbations import FGM, PGD, Gaussian, Inner
-from hardrank.threats import ThreatModel
+from hardrank.threats import ThreatModel, label
 from hardrank.training import Training
 from hardrank.types import Count, Positive, Share, Site, spec
 
@@ -37,6 +37,10 @@ class Trial:
     attacks: Annotated[tuple[TextAttack, ...], Len(min_length=1)]
     seen: bool = False
     """Whether hardening trained against this family: then it is no evidence of generality."""
+
+    def labels(self) -> list[str]:
+        """Names of the attacks as samples carry them."""
+        return [label(attack) for attack in self.attacks]
 
 
 @spec

@@ -42,7 +42,7 @@ class TextClassifier:
     training: Training = Training(
         epochs=60,
         batch_size=64,
-        learning_rate=2e-3,
+        learning_rate=5e-3,
         weight_decay=0.1,
         patience=10,
         precision="float32",

@@ -93,10 +93,11 @@ def select(findings: Iterable[Finding], **wanted: object) -> tuple[Finding, ...]
 
 
 def main_model(findings: Iterable[Finding], stated: str = "") -> str:
-    """The compared model: the stated one, else the first hardened, else the first control."""
-    if stated:
-        return stated
+    """The compared model: the stated one if it was audited, else the first hardened one,
+    else the first control."""
     subjects = [f.subject for f in findings]
+    if stated in {subject.partition("/")[0] for subject in subjects}:
+        return stated
     for arm in (HARDENED, CONTROL, ""):
         for subject in subjects:
             model, _, last = subject.partition("/")
@@ -108,8 +109,9 @@ def main_model(findings: Iterable[Finding], stated: str = "") -> str:
 def load_evidence(folder: Path) -> Evidence:
     """Read `findings.json`, `samples.parquet` and `run.json`.
 
-    Raises `SchemaError` if a file is missing or wrong, and if a hardened model stands
-    without its control (`refuse_lonely`).
+    Without samples there are no plots of targets and no worst cases. Raises `SchemaError`
+    if another file is missing or wrong, and if a hardened model stands without its control
+    (`refuse_lonely`).
     """
     path = folder / "findings.json"
     findings = tuple(_finding(row, path, n) for n, row in enumerate(_rows(_json(path), path), 1))

@@ -61,7 +61,7 @@ def number_cell(finding: Finding | None, spell: Spell, lead: bool = False) -> Ht
         return tag("td", tag("span", "–", class_="small", title="not measured"), class_="num")
     if finding.value is None:
         reason = finding.reason or "no reason given"
-        return tag("td", tag("span", f"not run: {reason}", class_="small reason"), class_="num")
+        return tag("td", tag("span", f"no value: {reason}", class_="small reason"), class_="num")
     around = interval(finding.low, finding.high, spell)
     spread = f"sd {spell(stdev(finding.per_seed))}" if len(finding.per_seed) > 1 else ""
     lines = [tag("span", part, class_="small") for part in (around, spread)]

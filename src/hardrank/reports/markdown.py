@@ -59,7 +59,7 @@ def _number(found: Finding | None, spell: Spell) -> str:
     if found is None:
         return ""
     if found.value is None:
-        return f"not run: {plainly(found.reason or 'no reason given')}"
+        return f"no value: {plainly(found.reason or 'no reason given')}"
     spread = f"sd {spell(stdev(found.per_seed))}" if len(found.per_seed) > 1 else ""
     doubt = "" if found.reliable else f"unreliable: {plainly(found.reason)}"
     parts = [spell(found.value), interval(found.low, found.high, spell), spread, doubt]
@@ -77,7 +77,12 @@ def _comparison(evidence: Evidence) -> Iterator[str]:
     for heading, rows in groupby(comparison(evidence), key=lambda row: row.heading):
         yield from ("", f"## {plainly(heading)}", "")
         cells = (
-            (r.label, _number(r.control, r.spell), _number(r.hardened, r.spell), _change(r.change))
+            (
+                plainly(r.label),
+                _number(r.control, r.spell),
+                _number(r.hardened, r.spell),
+                _change(r.change),
+            )
             for r in rows
         )
         yield from _table(("Measure", "Control", "Hardened", "Change"), cells)
@@ -85,7 +90,12 @@ def _comparison(evidence: Evidence) -> Iterator[str]:
 
 def _gates(evidence: Evidence) -> Iterator[str]:
     rows = [
-        (plainly(gate_name(f)), f.subject.partition("/")[2], gate_state(f), plainly(f.reason))
+        (
+            plainly(gate_name(f)),
+            plainly(f.subject.partition("/")[2]),
+            gate_state(f),
+            plainly(f.reason),
+        )
         for f in evidence.of("gate")
         if f.subject.partition("/")[0] == evidence.model
     ]
@@ -106,7 +116,7 @@ def _quality(evidence: Evidence) -> Iterator[str]:
         [plainly(s), *(_number(cells.get((s, g, m)), spell_of(m)) for _, g, m in columns)]
         for s in dict.fromkeys(f.subject for f in found)
     )
-    yield from _table(["Model", *(f"{g} {metric_name(m)}" for _, g, m in columns)], rows)
+    yield from _table(["Model", *(plainly(f"{g} {metric_name(m)}") for _, g, m in columns)], rows)
 
 
 def _curves(evidence: Evidence) -> Iterator[str]:
@@ -118,7 +128,7 @@ def _curves(evidence: Evidence) -> Iterator[str]:
         [
             plainly(f.subject), plainly(f.trial), plainly(str(f.where.get("goal", ""))),
             plainly(str(f.where.get("site", ""))), "" if f.radius is None else f"{f.radius:g}",
-            metric_name(f.metric), _number(f, spell_of(f.metric)),
+            plainly(metric_name(f.metric)), _number(f, spell_of(f.metric)),
         ]
         for f in found
     )  # fmt: skip

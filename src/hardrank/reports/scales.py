@@ -17,7 +17,8 @@ def nice_ticks(low: float, high: float, wanted: int = 5) -> tuple[float, ...]:
     """
     assert math.isfinite(low) and math.isfinite(high) and low <= high, (low, high)
     if high - low <= 1e-12 * max(1.0, abs(low)):
-        high, low = high + 0.5 * (abs(high) or 1.0), low - 0.5 * (abs(low) or 1.0)
+        half = 0.5 * (abs(high) if abs(high) > 1e-12 else 1.0)
+        low, high = low - half, high + half
     raw = (high - low) / wanted
     power = 10.0 ** math.floor(math.log10(raw))
     for factor in (*_STEPS, 20.0):

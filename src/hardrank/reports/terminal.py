@@ -63,7 +63,7 @@ def _number(found: Finding | None, spell: Spell) -> str:
     if found is None:
         return "-"
     if found.value is None:
-        return "not run"
+        return "no value"
     flag = "" if found.reliable else "unreliable "
     return flag + f"{spell(found.value)} {interval(found.low, found.high, spell)}".rstrip()
 

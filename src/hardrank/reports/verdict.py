@@ -83,14 +83,20 @@ def _faults(evidence: Evidence) -> list[str]:
             why = f" ({gate.reason})" if gate.reason else ""
             faults.append(f"the gate “{gate_name(gate)}” failed on the {arm} model{why}")
     if faults:
-        return list(dict.fromkeys(faults))
+        return _short(list(dict.fromkeys(faults)))
     for trial in trials(evidence):
         gains = [_gain(evidence, arm, trial) for arm in (CONTROL, HARDENED)]
         for finding in (effect(evidence, trial), *gains):
             if finding is not None and finding.value is not None and not finding.reliable:
                 why = finding.reason or "an audit marked it so"
                 faults.append(f"the result under {attack_name(trial)} is not sound ({why})")
-    return list(dict.fromkeys(faults))
+    return _short(list(dict.fromkeys(faults)))
+
+
+def _short(faults: list[str]) -> list[str]:
+    """The first two and how many more; the gates' table has them all."""
+    more = len(faults) - 2
+    return faults if more < 2 else [*faults[:2], f"{more} more checks failed (see the gates)"]
 
 
 def _status(evidence: Evidence, faults: list[str]) -> Status:

@@ -85,16 +85,18 @@ def gate_name(finding: Finding) -> str:
     parts = [shown]
     if finding.group != "all":
         parts.append(group_name(finding.group))
+    parts += [str(finding.where[c]) for c in ("goal", "site") if finding.where.get(c)]
     if finding.trial not in ("clean", ""):
         parts.append(finding.trial)
     return ", ".join(parts)
 
 
 def gate_state(finding: Finding) -> State:
-    """`passed`, `failed`, or `not run` where there is no value."""
+    """`passed` where every seed passed (value 1: the share that did), `failed` where one did
+    not or the audit calls the finding unreliable, `not run` where there is no value."""
     if finding.value is None:
         return "not run"
-    return "passed" if finding.value >= 0.5 and finding.reliable else "failed"
+    return "passed" if finding.value >= 1 and finding.reliable else "failed"
 
 
 def listed(parts: list[str]) -> str:

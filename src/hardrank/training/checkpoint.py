@@ -21,6 +21,8 @@ class Progress:
 
     epoch: int = 0
     """Epochs done."""
+    steps: int = 0
+    """Optimiser steps done."""
     best_epoch: int = 0
     """Epochs done when the best validation value was seen; 0 for none yet."""
     best_value: float | None = None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hardrank.context import RunContext, derive
+from hardrank.files import write_json
 from hardrank.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from hardrank.training.objective import Objective, Plain, Step
 from hardrank.training.options import Training
@@ -87,6 +88,7 @@ def train(
                 torch.nn.utils.clip_grad_norm_(parameters, options.clip)
             optimiser.step()
             total += float(loss.detach())
+            progress.steps += 1
         row = {"epoch": epoch + 1.0, "loss": total / (number + 1)}
         progress.epoch += 1
         if validate and progress.epoch % options.every == 0:
@@ -104,6 +106,8 @@ def train(
             save_checkpoint(path, fingerprint, network, optimiser, best, progress)
 
     log.close()
+    if run.folder:
+        write_json(run.folder / "training.json", vars(progress))
     if options.keep == "best" and best:
         network.load_state_dict(best)
     network.eval()

@@ -9,9 +9,9 @@ import polars as pl
 from hardrank.data.build import build
 from hardrank.data.columns import Fields, typed
 from hardrank.data.dataset import Dataset
+from hardrank.data.jsonlines import json_rows, records
 from hardrank.data.options import CatalogueSource
 from hardrank.data.quarantine import LINE, Quarantine
-from hardrank.data.reading import json_rows, records
 from hardrank.data.texts import item_table
 from hardrank.errors import DataError, SchemaError
 from hardrank.types import spec
@@ -83,7 +83,7 @@ class AmazonReviews(CatalogueSource):
 
     def _fields(self) -> Fields:
         for _, row in records(self.path, Quarantine(limit=1.0), self.encoding or "utf-8"):
-            for fields in (_OLD, _NEW):
+            for fields in (_NEW, _OLD):  # the newer reviews have an `asin` as well
                 if fields.user in row or fields.item in row:
                     _complete(row, fields, self.path)
                     return fields
@@ -94,9 +94,7 @@ class AmazonReviews(CatalogueSource):
             )  # fmt: skip
         raise DataError("no line is JSON", path=self.path, remedy="one JSON object a line")
 
-    def _items(
-        self, events: pl.DataFrame, bad: Quarantine
-    ) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    def _items(self, events: pl.DataFrame, bad: Quarantine) -> tuple[pl.DataFrame, tuple[str, ...]]:
         if self.metadata is None:
             note = "item titles were made of the summaries of all reviews, held-out ones included"
             return titles_of_summaries(events), (note,)

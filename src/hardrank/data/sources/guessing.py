@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from hardrank.data.jsonlines import records
 from hardrank.data.quarantine import Quarantine
-from hardrank.data.reading import Layout, header, opened, records
+from hardrank.data.reading import Layout, header, opened
 from hardrank.data.sources.amazon_reviews import AmazonReviews
 from hardrank.data.sources.goodbooks import Goodbooks
 from hardrank.data.sources.mind import Mind

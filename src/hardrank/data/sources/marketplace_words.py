@@ -14,6 +14,10 @@ def _table(text: str) -> dict[str, tuple[tuple[str, ...], ...]]:
     }
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 TOPICS = _table("""
 hiking: boots, trekking shoes, mountain footwear; backpack, rucksack, knapsack; tent, bivouac
 shelter, camping canopy; sleeping bag, down quilt, bedroll; rain jacket, waterproof anorak,
@@ -96,12 +100,12 @@ STYLES = (
 )
 """Sub-styles, across all topics."""
 
-COLOURS = tuple("grey black navy white red olive teal sand violet amber coral mint".split())
+COLOURS = _words("grey black navy white red olive teal sand violet amber coral mint")
 
-BRANDS = tuple(
-    "Norvik Talmoor Quenby Ardesco Velmar Brindow Ostrella Pexwell Zorlin Hathmere Lumaro Kestwin "
-    "Draymoor Fenwicka Solvane Tirrell Maplune Corvanta Elowick Rundale Sabrine Wexlow Jorvale "
-    "Ippling Caldrin Mirento Vossany Thornby Ulmara Grentham Pallisk Yarrowen Bexley Ondrava "
-    "Farlund Nimbray".split()
-)
+BRANDS = _words("""
+Norvik Talmoor Quenby Ardesco Velmar Brindow Ostrella Pexwell Zorlin Hathmere Lumaro Kestwin
+Draymoor Fenwicka Solvane Tirrell Maplune Corvanta Elowick Rundale Sabrine Wexlow Jorvale
+Ippling Caldrin Mirento Vossany Thornby Ulmara Grentham Pallisk Yarrowen Bexley Ondrava
+Farlund Nimbray
+""")
 """Invented; three a topic."""

@@ -77,7 +77,8 @@ class OnlineRetail(FileSource):
 
 def _purchases(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
     cancelled = pl.col("InvoiceNo").str.starts_with("C").fill_null(False)
-    nobody = pl.col("CustomerID").is_null()
+    # Without country as well it is a row that was cut off: that one is a bad row.
+    nobody = pl.col("CustomerID").is_null() & pl.col("Country").is_not_null()
     nothing = (number("Quantity") <= 0).fill_null(False)
     counts = frame.select(
         a=cancelled.sum(), b=(nobody & ~cancelled).sum(), c=(nothing & ~nobody & ~cancelled).sum()

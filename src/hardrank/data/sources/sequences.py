@@ -9,9 +9,10 @@ import polars as pl
 
 from hardrank.data.build import build
 from hardrank.data.dataset import Dataset
+from hardrank.data.jsonlines import records
 from hardrank.data.options import CatalogueSource
 from hardrank.data.quarantine import LINE, Check, Quarantine
-from hardrank.data.reading import Layout, opened, records, tables
+from hardrank.data.reading import Layout, opened, tables
 from hardrank.data.texts import item_table
 from hardrank.errors import DataError, SchemaError
 from hardrank.types import spec

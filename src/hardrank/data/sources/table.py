@@ -10,9 +10,10 @@ from pydantic import Field
 from hardrank.data.build import build
 from hardrank.data.columns import Fields, number, typed
 from hardrank.data.dataset import Dataset
+from hardrank.data.jsonlines import json_rows, records
 from hardrank.data.options import CatalogueSource
 from hardrank.data.quarantine import LINE, Check, Quarantine
-from hardrank.data.reading import Layout, header, json_rows, records, require, tables
+from hardrank.data.reading import Layout, header, require, tables
 from hardrank.data.texts import most_frequent, plain_column
 from hardrank.errors import DataError
 from hardrank.types import spec
@@ -105,9 +106,7 @@ class Table(CatalogueSource):
             raise DataError("the file has no rows", path=self.path)
         return pl.concat(parts)
 
-    def _frames(
-        self, path: Path, wanted: list[str], bad: Quarantine
-    ) -> Iterator[pl.DataFrame]:
+    def _frames(self, path: Path, wanted: list[str], bad: Quarantine) -> Iterator[pl.DataFrame]:
         """Text columns `wanted` (all, if empty) and `line`."""
         kind = _format(path)
         if kind == "parquet":
@@ -184,4 +183,3 @@ def _time_format(frame: pl.DataFrame, column: str) -> str:
     values = frame.select(number(column).alias("n"), pl.col(column)).drop_nulls(column)
     numeric = values.height - values["n"].null_count()
     return "seconds" if 2 * numeric >= values.height else "iso"
-

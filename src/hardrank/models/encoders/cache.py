@@ -7,15 +7,17 @@ A store is a folder of immutable shards `shard-<digest>.safetensors`, each with
     rows     (sum, D) float32
 
 and a digest of the three in its metadata. Shards are written atomically under a name made
-from their content, so any number of processes may write at once and a killed one leaves
-nothing behind. A shard that does not match its digest is reported, deleted and computed
+from their content, so any number of processes may write at once and a killed one leaves no
+broken shard. A shard that does not match its digest is reported, deleted and computed
 again; it is never believed.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
+import time
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -65,6 +67,8 @@ class Store:
         self._folder, self._size = folder, size
         self._index: dict[bytes, Floats] = {}
         self._passing: dict[bytes, Floats] = {}
+        if folder is not None:
+            _sweep(folder)
         for path in self._paths():
             shard = _read(path, size)
             if shard is not None:
@@ -126,7 +130,18 @@ class Store:
                 path.unlink(missing_ok=True)  # another process may have merged it too
 
 
+_DAY = 86_400
+"""Seconds."""
+
 Shard = tuple[NDArray[np.uint8], Ints, Floats]
+
+
+def _sweep(folder: Path) -> None:
+    """Remove drafts that a killed process left more than a day ago."""
+    for draft in folder.glob(".shard-*.part"):
+        with contextlib.suppress(FileNotFoundError):  # another process sweeps too
+            if time.time() - draft.stat().st_mtime > _DAY:
+                draft.unlink()
 
 
 def _bytes(path: Path) -> int:
@@ -171,7 +186,8 @@ def _read(path: Path, size: int) -> Shard | None:
         warnings.warn(
             f"{path}: damaged ({error}); deleted, its texts are encoded again", stacklevel=2
         )
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # in a read-only cache it stays, and is warned of
+            path.unlink()
         return None
     return shard
 

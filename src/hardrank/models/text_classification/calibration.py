@@ -11,8 +11,8 @@ from hardrank.types import Floats, Ints
 
 __all__ = ["Calibration", "fit_temperature", "scaled"]
 
-_RANGE = (-3.0, 3.0)
-"""Of the logarithm of the temperature: separable validation data has its optimum at 0."""
+_RANGE = (-6.0, 6.0)
+"""Of the logarithm of the temperature."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +39,21 @@ def scaled(logits: Floats, temperature: float) -> Floats:
 def fit_temperature(logits: Floats, labels: Ints) -> Calibration:
     """The temperature of least negative log-likelihood (convex in its inverse).
 
-    Guo et al., ICML 2017, arXiv:1706.04599, section 4.2. Classes keep their order, so no
+    Guo et al., ICML 2017, arXiv:1706.04599, section 4.2. Ours smooths the labels as Platt
+    (1999, section 2.1) does, to (N + 1) / (N + C) and 1 / (N + C): without that, separable
+    validation texts have their optimum at temperature 0. Classes keep their order, so no
     decision changes. logits: (N, C), labels: (N,).
     """
     if not len(labels):
         return Calibration()
-    wide, rows = logits.astype(np.float64), np.arange(len(labels))
+    wide = logits.astype(np.float64)
+    n, classes = wide.shape
+    targets = np.full_like(wide, 1 / (n + classes))
+    targets[np.arange(n), labels] = (n + 1) / (n + classes)
 
     def loss(log_temperature: float) -> float:
-        return float(-log_softmax(wide / np.exp(log_temperature), axis=1)[rows, labels].mean())
+        logs = log_softmax(wide / np.exp(log_temperature), axis=1)
+        return float(-(targets * logs).sum(axis=1).mean())
 
     found = minimize_scalar(loss, bounds=_RANGE, method="bounded", options={"xatol": 1e-6})
     temperature = float(np.exp(found.x))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,13 @@ from hardrank.context import RunContext, derive
 from hardrank.data.labelled import Labelled
 from hardrank.errors import BundleError, DataError, Unsupported
 from hardrank.files import digest_bytes
-from hardrank.models.encoders import Precision, TextEncoder, load_encoder
+from hardrank.models.encoders import (
+    HiddenStates,
+    Precision,
+    TextEncoder,
+    TokenBatch,
+    load_encoder,
+)
 from hardrank.models.text_classification.calibration import Calibration, fit_temperature
 from hardrank.models.text_classification.model import TextClassifierModel
 from hardrank.models.text_classification.network import TextBatch, TextNetwork, head_of
@@ -46,9 +53,24 @@ class _Texts:
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             at = torch.from_numpy(rows).to(self.labels.device)
-            vectors = None if self.vectors is None else self.vectors[at]
-            texts = [self.data.texts[r] for r in rows]
-            yield self.network.batch(texts, self.labels[at], vectors)
+            yield TextBatch(
+                labels=self.labels[at],
+                read=partial(self._read, at),
+                vectors=None if self.vectors is None else self.vectors[at],
+                hidden=self._hidden(rows),
+            )
+
+    def _read(self, rows: Tensor) -> TokenBatch:
+        return self._tokens.take(rows)
+
+    @cached_property
+    def _tokens(self) -> TokenBatch:
+        return self.network.encoder.tokenise(self.data.texts)
+
+    def _hidden(self, rows: Ints) -> HiddenStates | None:
+        cut = self.network.cut
+        texts = [self.data.texts[r] for r in rows]
+        return None if cut is None else self.network.encoder.hidden_at(texts, cut)
 
     @torch.no_grad()
     def logits(self, size: int) -> Floats:

@@ -56,16 +56,17 @@ class TextClassifierModel:
     def surface(
         self, site: Site, goal: GoalKind, queries: Queries, items: Ints, texts: Sequence[str] = ()
     ) -> LossSurface:
-        """Goal `flip`: the cross-entropy of the true label `items[b]` of `texts[b]`, at the
-        calibrated temperature. Queries are not read. Raises `Unsupported` for other goals
-        and sites."""
+        """Goal `flip`: the cross-entropy of the true label `items[b]` of `texts[b]`.
+
+        Of the network before calibration: a temperature changes no decision, but a low one
+        would flatten the loss and hide its gradient. Queries are not read. Raises
+        `Unsupported` for other goals and sites."""
         self._check(goal, items, texts)
         like, mask = self._clean(site, texts)
         truth = torch.from_numpy(np.asarray(items, dtype=np.int64)).to(like.device)
 
         def loss(delta: Tensor) -> Tensor:
-            logits = self._moved(site, like + delta, mask) / self.calibration.temperature
-            return F.cross_entropy(logits, truth, reduction="none")
+            return F.cross_entropy(self._moved(site, like + delta, mask), truth, reduction="none")
 
         norms = like.norm(dim=-1) if mask is None else like.norm(dim=-1)[mask]
         return LossSurface(loss=loss, like=like, scale=float(norms.mean()), mask=mask)

@@ -1,7 +1,8 @@
 """The trainable part: a head on text vectors, and the encoder's layers that may learn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +21,16 @@ class TextBatch:
 
     labels: Tensor
     """(B,) int64"""
-    tokens: TokenBatch
+    read: Callable[[], TokenBatch]
+    """Tokens of the B texts, asked for only where something depends on them."""
     vectors: Tensor | None = None
     """(B, D), where the encoder is frozen."""
     hidden: HiddenStates | None = None
     """(B, T, D) states at the cut, where only its top layers learn."""
+
+    @cached_property
+    def tokens(self) -> TokenBatch:
+        return self.read()
 
 
 def head_of(size: int, hidden: int, classes: int, dropout: float) -> nn.Sequential:
@@ -70,15 +76,6 @@ class TextNetwork(nn.Module):
     def cut(self) -> int | None:
         """The lowest layer that learns; None where the encoder learns whole or not at all."""
         return self.encoder.layers - self.unfreeze if self.unfreeze > 0 else None
-
-    def batch(self, texts: Sequence[str], labels: Tensor, vectors: Tensor | None) -> TextBatch:
-        """vectors: (B, D) of the texts, where the encoder is frozen."""
-        return TextBatch(
-            labels=labels,
-            tokens=self.encoder.tokenise(texts),
-            vectors=vectors,
-            hidden=None if self.cut is None else self.encoder.hidden_at(texts, self.cut),
-        )
 
     def loss(self, batch: TextBatch, deltas: Mapping[Site, Tensor] | None = None) -> Tensor:
         return F.cross_entropy(self.logits(batch, deltas), batch.labels)

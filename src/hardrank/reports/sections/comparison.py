@@ -1,11 +1,13 @@
 """Control against hardened, clean and under each attack."""
 
+from dataclasses import replace
 from itertools import groupby
 
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
 from hardrank.reports.layout import change_cell, number_cell, section, table
 from hardrank.reports.markup import Html, tag
 from hardrank.reports.table import Row, comparison
+from hardrank.reports.verdict import verdict
 
 __all__ = ["comparison_section"]
 
@@ -17,6 +19,8 @@ def comparison_section(evidence: Evidence) -> Html:
     if not rows:
         return Html("")
     both = evidence.has_hardened
+    if verdict(evidence).status == "unreliable":
+        rows = tuple(_unclaimed(row) for row in rows)
     body = []
     for heading, group in groupby(rows, key=lambda row: row.heading):
         head = tag("th", heading, colspan=4 if both else 2, scope="rowgroup")
@@ -31,6 +35,13 @@ def comparison_section(evidence: Evidence) -> Html:
     title = "Control and hardened, side by side" if both else "The control model"
     made = table(evidence.model, columns, body, "numbers lined stacks")
     return section("comparison", title, lead, made)
+
+
+def _unclaimed(row: Row) -> Row:
+    """No number is called better where a gate failed; worse stays worse."""
+    if row.change is None or not row.change.better:
+        return row
+    return replace(row, change=replace(row.change, better=None))
 
 
 def _row(row: Row, both: bool) -> Html:

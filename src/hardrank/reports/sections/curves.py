@@ -7,6 +7,7 @@ from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
 from hardrank.reports.layout import figure, legend, number_cell, section, table
 from hardrank.reports.markup import Html, join, tag
+from hardrank.reports.numbers import metric_k
 from hardrank.reports.scales import Linear, Radii, nice_ticks, padded
 from hardrank.reports.svg import band, bottom_axis, chart, left_axis, line, mark
 from hardrank.reports.words import metric_name, spell_of
@@ -50,7 +51,13 @@ def _panels(evidence: Evidence) -> dict[Panel, list[Finding]]:
         if f.subject in arms and f.radius is not None:
             key = Panel(_word(f, "goal"), _word(f, "site"), f.trial, f.metric)
             panels.setdefault(key, []).append(f)
-    return panels
+    exposed = {p[:3] for p in panels if metric_k(p.metric)[0].startswith("er")}
+    return {p: found for p, found in panels.items() if not (_rank(p) and p[:3] in exposed)}
+
+
+def _rank(panel: Panel) -> bool:
+    """Ranks are drawn only where exposure, which says it better, was not measured."""
+    return metric_k(panel.metric)[0].startswith("rank")
 
 
 def _word(f: Finding, column: str) -> str:

@@ -33,24 +33,25 @@ def summary_section(evidence: Evidence) -> Html:
         tag("p", first, class_="first"),
         [tag("p", sentence, class_="next") for sentence in rest],
         caveats if found.caveats else None,
-        tag("div", _figures(evidence), class_="figures"),
+        tag("div", _figures(evidence, found.status), class_="figures"),
         id="verdict",
         class_=f"verdict {kind}",
         aria_labelledby="verdict-title",
     )
 
 
-def _figures(evidence: Evidence) -> list[Html]:
+def _figures(evidence: Evidence, status: Status) -> list[Html]:
+    """Without what hardening won where that does not count."""
     k = cutoff(evidence)
     made = []
     gain = strongest(evidence)
     if gain is not None:
-        for arm in (CONTROL, HARDENED):
+        for arm in (CONTROL,) if status == "unreliable" else (CONTROL, HARDENED):
             rows = evidence.of("promotion", subject=evidence.subject(arm), trial=gain.trial)
             after = named(rows, "er_after") or named(rows, "er_gain")
             label = f"Exposure@{k} under {attack_name(gain.trial)}, {arm}"
             made += [_stat(label, after, percent, arm)] if after else []
-        defence = effect(evidence, gain.trial)
+        defence = None if status == "unreliable" else effect(evidence, gain.trial)
         made += [_stat("Gain removed by hardening", defence, relative)] if defence else []
     change = price(evidence, "all") if evidence.has_hardened else None
     if change is not None:
@@ -59,7 +60,7 @@ def _figures(evidence: Evidence) -> list[Html]:
 
 
 def _stat(label: str, found: Finding | Change, spell: Spell, arm: str = "") -> Html:
-    value = "not run" if found.value is None else spell(found.value)
+    value = "no value" if found.value is None else spell(found.value)
     around = interval(found.low, found.high, spell) or "no interval"
     return _box(label, value, around, arm)
 
