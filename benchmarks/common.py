@@ -15,7 +15,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hardrank.data import Dataset, Holdout
+    from hardrank.types import Ints, Scores
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -33,36 +37,32 @@ def data_folder() -> Path:
     return folder
 
 
-def one_thread() -> None:
-    """Every side of a comparison runs on one thread: CPU seconds then mean the same thing on
-    a busy machine. Call it before numpy or torch are imported."""
-    os.environ.update(thread_limits())
+def limit_threads(threads: int) -> None:
+    """Equal threads for every side of a comparison. Call it before numpy or torch are
+    imported; a peer inherits it."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+    os.environ.update(dict.fromkeys(names, str(threads)))
 
 
-def thread_limits(threads: int = 1) -> dict[str, str]:
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return {**dict.fromkeys(names, str(threads)), "POLARS_MAX_THREADS": str(threads)}
+def cpu_seconds() -> float:
+    uses = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(u.ru_utime + u.ru_stime for u in uses)
 
 
 @dataclass
 class Clock:
     """CPU and wall seconds since it was made, of this process and its finished children."""
 
-    cpu_begun: float = field(default_factory=lambda: _cpu())
+    cpu_begun: float = field(default_factory=cpu_seconds)
     wall_begun: float = field(default_factory=time.perf_counter)
 
     @property
     def cpu(self) -> float:
-        return _cpu() - self.cpu_begun
+        return cpu_seconds() - self.cpu_begun
 
     @property
     def wall(self) -> float:
         return time.perf_counter() - self.wall_begun
-
-
-def _cpu() -> float:
-    uses = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(u.ru_utime + u.ru_stime for u in uses)
 
 
 def gemm_peak(size: int = 1024, repeats: int = 8) -> float:
@@ -92,10 +92,51 @@ def run_peer(name: str, script: str, *arguments: str) -> dict[str, Any]:
     """Run `peers/<script>` in the peer's environment; its last line of output is JSON."""
     command = [str(peer(name)), str(HERE / "peers" / script), *arguments]
     # RecBole keeps its settings as a pickle in its own checkpoint, which torch >= 2.6 refuses.
-    environment = {**os.environ, **thread_limits(), "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
+    environment = {**os.environ, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
+
+
+def quality(
+    scores: "Scores", users: "Ints", test: "Holdout", *, remove_seen: bool
+) -> dict[str, float]:
+    """HR@10 and NDCG@10 of (Q, I) scores whose rows are `users`, by our evaluator."""
+    from hardrank.metrics.ranking import hit, ndcg, ranks_of_targets
+    from hardrank.recommender import mask_seen
+
+    row = {user: n for n, user in enumerate(test.queries.users.tolist())}
+    part = test.take([row[user] for user in users.tolist()])
+    shown = mask_seen(scores.copy(), part.queries) if remove_seen else scores
+    ranks = ranks_of_targets(shown, part.targets)
+    return {"hit@10": float(hit(ranks, 10).mean()), "ndcg@10": float(ndcg(ranks, 10).mean())}
+
+
+def same_definition(ours: Mapping[str, float], theirs: Mapping[str, float]) -> None:
+    """Both evaluators on the same scores. Stops the benchmark when they disagree."""
+    for name, value in ours.items():
+        if abs(value - theirs[name]) > 1e-5:
+            sys.exit(f"{name} of the same scores: {value} by ours, {theirs[name]} by the peer's")
+
+
+def first_users(dataset: "Dataset", users: int) -> "Dataset":
+    """For a trial of a benchmark: the same items, fewer events."""
+    import polars as pl
+
+    return dataset.where(pl.col("user") < users)
+
+
+def write_atomic(folder: Path, dataset: "Dataset") -> None:
+    """`folder/bench/bench.inter`, RecBole's format: row numbers as tokens, the position in our
+    order as time. RecBole keeps times as float32, which holds unix seconds to about a minute
+    only and reorders what is closer; positions hold exactly, so both sides hold out the same
+    events."""
+    path = folder / "bench" / "bench.inter"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = zip(dataset.events["user"].to_list(), dataset.events["item"].to_list(), strict=True)
+    lines = [f"{u}\t{i}\t{n}" for n, (u, i) in enumerate(rows)]
+    head = "user_id:token\titem_id:token\ttimestamp:float"
+    path.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
 
 
 def versions(packages: Sequence[str] = OURS) -> dict[str, str]:
@@ -174,9 +215,10 @@ def table() -> str:
     ]
     for file in sorted(RESULTS.glob("*.json")):
         row = json.loads(file.read_text(encoding="utf-8"))
-        aim = "" if row["aim"] is None else f"{row['aim']:g}"
-        ratio = f"{row['ratio']:g} ({row['ratio_means']})"
-        cells = [row["name"], row["claim"], ratio, aim, row["date"], f"`{row['command']}`"]
+        aim = "" if row.get("aim") is None else f"{row['aim']:g}"
+        means = f" ({row['ratio_means']})" if row.get("ratio_means") else ""
+        ratio = f"{row['ratio']:.3g}{means}"
+        cells = [file.stem, row["claim"], ratio, aim, row["date"], f"`{row['command']}`"]
         lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
     return "\n".join(lines)
 

@@ -15,6 +15,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,13 @@ from safetensors.numpy import save
 from hardrank.context import RunContext
 from hardrank.data import Dataset, Queries
 from hardrank.errors import BundleError, DataError
-from hardrank.files import atomic_folder, digest_file, write_json, write_text
+from hardrank.files import atomic_folder, digest_file, write_json, write_table, write_text
 from hardrank.models import MODELS, Model
 from hardrank.recommender import ModelSpec, Recommender
 
 __all__ = ["Bundle", "load_arrays", "load_bundle", "save_arrays", "save_bundle"]
 
 FORMAT = 1
-_SEPARATOR = "\x1f"
 _SUMS = "SHA256SUMS"
 
 
@@ -78,9 +78,10 @@ class Bundle:
 
     def _known(self, name: str) -> str:
         items = self.recommender.items
-        found = items.filter((pl.col("item_id") == name) | (pl.col("title") == name))
-        if found.height:
-            return str(found["item_id"][0])
+        for column in ("item_id", "title"):  # a film may be called like another one's id
+            found = items.filter(pl.col(column) == name)
+            if found.height:
+                return str(found["item_id"][0])
         import difflib
 
         close = difflib.get_close_matches(name, items["title"].to_list(), n=3, cutoff=0.3)
@@ -88,7 +89,7 @@ class Bundle:
 
 
 def save_bundle(
-    folder: Path,
+    folder: Path | str,
     spec: ModelSpec,
     recommender: Recommender,
     data: Dataset,
@@ -97,12 +98,12 @@ def save_bundle(
     report: str | None = None,
 ) -> None:
     """Write all files, then the digests; the folder appears whole or not at all."""
-    with atomic_folder(folder) as draft:
+    with atomic_folder(Path(folder)) as draft:
         model = TypeAdapter(type(spec)).dump_python(spec, mode="json")
         write_json(draft / "spec.json", {"format": FORMAT, "model": model, "about": dict(about)})
         save_arrays(draft / "weights.safetensors", recommender.arrays())
-        recommender.items.write_parquet(draft / "items.parquet")
-        _histories(data).write_parquet(draft / "histories.parquet")
+        write_table(draft / "items.parquet", recommender.items)
+        write_table(draft / "histories.parquet", _histories(data))
         if report is not None:
             write_text(draft / "report.html", report)
         names = sorted(p.name for p in draft.iterdir())
@@ -113,9 +114,7 @@ def load_bundle(folder: Path | str, run: RunContext | None = None) -> Bundle:
     """Raises `BundleError` when a file is missing or altered, or the format is newer."""
     folder, run = Path(folder), run or RunContext()
     _check(folder)
-    described = json.loads((folder / "spec.json").read_text("utf-8"))
-    if described["format"] > FORMAT:
-        raise BundleError(f"{folder}: format {described['format']} is newer than {FORMAT}")
+    described = _described(folder)
     spec = _spec(folder, described["model"])
     items = pl.read_parquet(folder / "items.parquet")
     histories = pl.read_parquet(folder / "histories.parquet")
@@ -128,12 +127,12 @@ def load_bundle(folder: Path | str, run: RunContext | None = None) -> Bundle:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Safetensors; arrays of text as UTF-8 bytes, named in the metadata."""
+    """Safetensors; arrays of text as the bytes of a JSON list, named in the metadata."""
     texts = [name for name, value in arrays.items() if value.dtype.kind == "U"]
     plain = {
-        name: np.frombuffer(_SEPARATOR.join(value.tolist()).encode(), dtype=np.uint8)
+        name: np.frombuffer(json.dumps(value.tolist()).encode(), dtype=np.uint8)
         if name in texts
-        else np.ascontiguousarray(value)
+        else np.ascontiguousarray(value).reshape(value.shape)  # a scalar stays one
         for name, value in arrays.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,18 +145,17 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         with safe_open(path, "np") as file:
             texts = json.loads((file.metadata() or {}).get("texts", "[]"))
             out = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        for name in texts:
+            out[name] = np.array(json.loads(bytes(out[name])), dtype=np.str_)
     except Exception as error:  # safetensors raises its own, which is not exported by all versions
         raise BundleError(f"{path}: not readable as safetensors ({error})") from error
-    for name in texts:
-        words = bytes(out[name]).decode()
-        out[name] = np.array(words.split(_SEPARATOR) if words else [], dtype=np.str_)
     return out
 
 
 def _histories(data: Dataset) -> pl.DataFrame:
     ids = data.items["item_id"].to_numpy()[data.event_items].tolist()
     cuts = data.offsets.tolist()
-    rows = [ids[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    rows = [ids[a:b] for a, b in pairwise(cuts)]
     return pl.DataFrame(
         {"user_id": data.users["user_id"], "item_ids": rows},
         schema={"user_id": pl.Utf8, "item_ids": pl.List(pl.Utf8)},
@@ -168,16 +166,36 @@ def _check(folder: Path) -> None:
     sums = folder / _SUMS
     if not sums.is_file():
         raise BundleError(f"{folder}: no {_SUMS}; is this a bundle?")
-    for line in sums.read_text("utf-8").splitlines():
-        digest, _, name = line.partition("  ")
+    try:  # as bytes: reading text would take other characters for ends of lines, too
+        lines = sums.read_bytes().decode("ascii").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{sums}: is not a list of digests") from error
+    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    for name, digest in listed.items():
         path = folder / name
         if Path(name).name != name or not path.is_file():
-            raise BundleError(f"{folder}: {name} is missing")
+            raise BundleError(f"{folder}: {name!r} is missing")
         if digest_file(path) != digest:
             raise BundleError(f"{path}: was altered (its digest differs from {_SUMS})")
     for needed in ("spec.json", "weights.safetensors", "items.parquet", "histories.parquet"):
-        if f"  {needed}\n" not in sums.read_text("utf-8"):
+        if needed not in listed:
             raise BundleError(f"{folder}: {needed} is missing from {_SUMS}")
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    """What `spec.json` holds."""
+    try:
+        described: dict[str, Any] = json.loads((folder / "spec.json").read_bytes())
+        number, model, about = (described[key] for key in ("format", "model", "about"))
+    except (ValueError, TypeError, KeyError) as error:
+        raise BundleError(f"{folder}: spec.json does not describe a bundle ({error!r})") from error
+    if not (isinstance(number, int) and isinstance(model, dict) and isinstance(about, dict)):
+        raise BundleError(f"{folder}: spec.json does not describe a bundle")
+    if number > FORMAT:
+        raise BundleError(
+            f"{folder}: format {number} is newer than {FORMAT}; update hardrank to read it"
+        )
+    return described
 
 
 def _spec(folder: Path, described: dict[str, Any]) -> ModelSpec:

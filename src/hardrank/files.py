@@ -2,15 +2,27 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-__all__ = ["atomic", "atomic_folder", "digest_bytes", "digest_file", "write_json", "write_text"]
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = [
+    "atomic",
+    "atomic_folder",
+    "digest_bytes",
+    "digest_file",
+    "write_json",
+    "write_table",
+    "write_text",
+]
 
 
 @contextlib.contextmanager
@@ -34,17 +46,33 @@ def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Fill a temporary sibling folder; it replaces `path` only if the block ends well."""
+    """Fill a temporary sibling folder; it replaces `path` only if the block ends well.
+
+    A process killed in the exchange itself leaves the old folder or the new one whole, at
+    worst under its temporary name; never a mixture.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     try:
         yield draft
-        if path.exists():
-            shutil.rmtree(path)
-        draft.replace(path)
+        _exchange(draft, path)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+
+
+def _exchange(draft: Path, path: Path) -> None:
+    if not path.exists():
+        draft.replace(path)
+        return
+    former = draft.with_suffix(".old")
+    path.replace(former)
+    try:
+        draft.replace(path)
+    except BaseException:
+        former.replace(path)
+        raise
+    shutil.rmtree(former)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,6 +86,14 @@ def write_json(path: Path, value: Any, *, default: Callable[[Any], Any] | None =
         value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False, default=default
     )
     write_text(path, text + "\n")
+
+
+def write_table(path: Path, table: "pl.DataFrame") -> None:
+    """Parquet. Polars fills memory, not the file: its own error hides that a disk is full."""
+    content = io.BytesIO()
+    table.write_parquet(content)
+    with atomic(path) as file:
+        file.write(content.getbuffer())
 
 
 def digest_bytes(*parts: bytes) -> str:

@@ -78,6 +78,12 @@ def make_encoder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
                 ),
                 transformers.DistilBertModel,
             ),
+            "xlnet": lambda: (
+                transformers.XLNetConfig(
+                    **common, d_model=16, n_layer=3, n_head=2, d_inner=32, bos_token_id=2
+                ),
+                transformers.XLNetModel,
+            ),
             "gpt2": lambda: (
                 transformers.GPT2Config(
                     **common,

@@ -111,6 +111,7 @@ def test_gradient_is_the_slope(bert: Path, tmp_path: Path) -> None:
 def test_cut_path_equals_full_path_for_any_architecture(
     kind: str, make_encoder: Make, tmp_path: Path
 ) -> None:
+    """S3-09: masked and causal language models behind one interface."""
     encoder = _load(make_encoder(kind), tmp_path)
     whole = encoder.encode(TITLES)
     for layer in range(encoder.layers):
@@ -206,6 +207,13 @@ def test_what_is_not_an_encoder_is_named(bert: Path, tmp_path: Path) -> None:
         load_encoder(str(tmp_path / "empty"), run=run)
     with pytest.raises(Unsupported, match="max_tokens 64, but it reads 40"):
         load_encoder(str(bert), run=run)
+
+
+def test_an_architecture_that_cannot_be_padded_is_refused(
+    make_encoder: Make, tmp_path: Path
+) -> None:
+    with pytest.raises(Unsupported, match="xlnet"):
+        _load(make_encoder("xlnet"), tmp_path)
 
 
 def test_hub_names_are_not_fetched_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +331,7 @@ def test_batches_hold_every_text_once_and_little_padding(bert: Path, tmp_path: P
     batches = list(encoder._batches(texts))
     assert sorted(t for names, _ in batches for t in names) == sorted(texts)
     sizes = [(len(ids) * max(map(len, ids)), sum(map(len, ids))) for _, ids in batches]
-    assert all(padded <= 4096 for padded, _ in sizes)
+    assert all(padded <= 2048 for padded, _ in sizes)
     assert sum(p for p, _ in sizes) < 1.1 * sum(real for _, real in sizes)
     assert list(encoder._batches(texts[::-1])) == batches
 

@@ -32,7 +32,9 @@ def quality_floor(
     groups: Sequence[str] = ("all", "tail", "cold"),
 ) -> list[Check]:
     """Clean quality of the hardened subject stays within `price` of the control, for each
-    group: the whole 95 % interval of the relative loss lies below it.
+    group: the whole 95 % interval of the relative loss lies below it. Where the loss itself
+    does but its interval does not, the samples cannot tell, and the check is not passed
+    either: its answer is None.
 
     table: samples with `utility` rows of both subjects.
     """
@@ -54,7 +56,7 @@ def _floor(
         reason = lost.reason or plain.reason
     else:
         high = np.inf if lost.high is None else lost.high
-        passed = bool(high <= price)
+        passed = True if high <= price else None if lost.value <= price else False
         shown = f"{metric} falls by {_percent(lost.value)}, 95 % interval up to {_percent(high)}"
         reason = f"{shown}; allowed {_percent(price)}"
         if lost.value <= price < high:

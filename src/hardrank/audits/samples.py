@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hardrank.errors import SchemaError
-from hardrank.files import atomic
+from hardrank.files import write_table
 
 __all__ = ["SAMPLES", "gather", "load", "only", "samples", "save"]
 
@@ -82,8 +82,7 @@ def gather(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
 
 def save(table: pl.DataFrame, path: Path) -> None:
     """Parquet, atomic."""
-    with atomic(path) as file:
-        _complete(table).write_parquet(file)
+    write_table(path, _complete(table))
 
 
 def load(path: Path) -> pl.DataFrame:

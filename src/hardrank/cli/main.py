@@ -1,17 +1,49 @@
 """The command line: parse, call, print. Nothing heavy is imported before a command runs."""
 
+import os
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from hardrank.cli import data, recommend, report, run
+from hardrank.cli import attack, data, doctor, recommend, report, run
 from hardrank.errors import HardrankError
 
 __all__ = ["app", "main"]
 
+INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
+BROKEN_PIPE = 141
+"""128 + SIGPIPE: whoever read our output has seen enough."""
+SYSTEM = 4
+"""The machine said no: a full disk, a file that may not be read."""
+
+
+class Commands(TyperGroup):
+    """Errors meant for users become one message on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HardrankError as error:
+            ctx.exit(_said(str(error), error.exit_code))
+        except KeyboardInterrupt:
+            again = ": run again to resume" if ctx.invoked_subcommand == "run" else ""
+            ctx.exit(_said(f"interrupted{again}", INTERRUPTED))
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(BROKEN_PIPE)
+        except OSError as error:
+            ctx.exit(_said(_system(error), SYSTEM))
+
+
 app = typer.Typer(
     name="hardrank",
     help="Train, attack, harden and audit recommenders that read item text.",
+    epilog="Exit codes: 0 fine, 1 failed or differs, 2 wrong experiment file or options, "
+    "3 wrong data, 4 the system refused (disk, permissions), 130 interrupted.",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -20,11 +52,12 @@ app.command("run")(run.run)
 app.command("recommend")(recommend.recommend)
 app.add_typer(data.app, name="data")
 app.add_typer(report.app, name="report")
+app.add_typer(attack.app, name="attack")
+app.command("doctor")(doctor.doctor)
 
 
 @app.callback(invoke_without_command=True)
 def _root(
-    context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version and stop."),
 ) -> None:
     if version:
@@ -35,14 +68,31 @@ def _root(
 
 
 def main() -> None:
-    """Errors meant for users become one message on stderr and their exit code."""
-    try:
-        app()
-    except HardrankError as error:
-        print(f"hardrank: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.exit(141)
-    except OSError as error:  # a full disk, a missing folder, a file that may not be read
-        print(f"hardrank: {error}", file=sys.stderr)
-        sys.exit(4)
+    """The entry point `hardrank`."""
+    app()
+
+
+def _said(message: str, code: int) -> int:
+    print(f"hardrank: {message}", file=sys.stderr)
+    return code
+
+
+def _system(error: OSError) -> str:
+    import errno
+
+    what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    remedies = {
+        errno.ENOSPC: "free some space and run again; nothing half-written was left",
+        errno.EDQUOT: "free some space and run again; nothing half-written was left",
+        errno.EFBIG: "files may not grow so large here (ulimit -f); nothing half-written was left",
+        errno.EACCES: "check the permissions, or choose another folder",
+        errno.EROFS: "choose a folder that can be written",
+        errno.ENOENT: "check the path",
+        errno.EMFILE: "allow more open files (ulimit -n)",
+    }
+    remedy = remedies.get(error.errno or 0)
+    return f"{what}; {remedy}" if remedy else what
+
+
+if __name__ == "__main__":
+    main()

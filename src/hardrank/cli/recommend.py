@@ -10,21 +10,32 @@ __all__ = ["recommend"]
 
 
 def recommend(
-    bundle: Path = typer.Argument(help="A bundle folder."),
-    titles: list[str] = typer.Argument(None, help="Further items of the history."),
+    bundle: Path = typer.Argument(help="A bundle folder, written first on the line."),
+    titles: list[str] = typer.Argument(
+        None, metavar="[TITLE]...", help="Further items of --history."
+    ),
     user: str = typer.Option(None, "--user", "-u", help="Id of a user of the bundle's log."),
     history: str = typer.Option(
-        None, "--history", "-h", help="Item ids or exact titles, oldest first."
+        None,
+        "--history",
+        metavar="TITLE [TITLE]...",
+        help="Item ids or exact titles, oldest first, each in quotes.",
     ),
     k: int = typer.Option(10, "--top", "-k", min=1, help="How many items."),
     as_json: bool = typer.Option(False, "--json", help="JSON lines instead of a table."),
 ) -> None:
-    """The best unseen items for a user, or for anyone with this history."""
+    """The best unseen items for a user, or for anyone with this history.
+
+    Examples: hardrank recommend runs/demo/bundle --user 17 ; hardrank recommend
+    runs/demo/bundle --history "first title" "second title" --top 5
+    """
     from hardrank.bundle import load_bundle
 
-    past = ([history] if history is not None else []) + list(titles or [])
-    if (user is None) == (not past):
-        raise ConfigError("recommend", ["give either --user ID or --history ITEM [ITEM ...]"])
+    past = [history, *(titles or [])] if history is not None else []
+    if (user is None) == (not past) or (titles and history is None):
+        raise ConfigError(
+            "recommend", ["give either --user ID or --history TITLE [TITLE ...], after the bundle"]
+        )
     loaded = load_bundle(bundle)
     found = loaded.recommend(user, k) if user is not None else loaded.recommend_after(past, k)
     if as_json:

@@ -21,7 +21,7 @@ import polars as pl
 from hardrank.data.quarantine import LINE, Quarantine
 from hardrank.errors import DataError, SchemaError
 
-__all__ = ["Layout", "blocks", "header", "opened", "require", "tables"]
+__all__ = ["Layout", "blocks", "header", "opened", "require", "table_of", "tables"]
 
 _BLOCK = 1 << 25
 _UNIT = "\x1f"
@@ -173,6 +173,14 @@ def tables(path: Path, layout: Layout, bad: Quarantine) -> Iterator[pl.DataFrame
             frame = frame[1:]
         skip = False
         yield frame.filter(~pl.all_horizontal(pl.col(*names).is_null()))
+
+
+def table_of(path: Path, layout: Layout, bad: Quarantine) -> pl.DataFrame:
+    """The whole file at once, as `tables` gives it. Raises `DataError` when nothing is in it."""
+    found = list(tables(path, layout, bad))
+    if not found:
+        raise DataError("the file is empty", path=path, remedy="copy or download it again")
+    return pl.concat(found)
 
 
 def _fast(line: int, block: bytes, names: Sequence[str], layout: Layout) -> pl.DataFrame | None:

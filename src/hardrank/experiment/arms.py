@@ -99,9 +99,10 @@ def _trained(
             raise Unsupported(f"{label} is not trained step by step, so it cannot be hardened")
         spec = replace(spec, training=training)  # type: ignore[type-var]
     folder = _folder(run, label, arm, seed)
+    shared = folder.parents[1] / "training"
     begun = [] if start is None else [v.tobytes() for _, v in sorted(start.arrays().items())]
     key = key_of(spec, seed, split.train.fingerprint, objective, *begun)
-    context = replace(run, seed=seed, folder=folder / "training")
+    context = replace(run, seed=seed, folder=folder / "training" if start else shared)
     model = kept_model(
         folder / "model", key, spec, split.train.items, context,
         lambda: spec.fit(

@@ -61,12 +61,12 @@ def _claims(
         samples, hardened=hardened.subject, control=control, price=experiment.gates.price,
         groups=["all", *(g for g in ("tail", "cold") if g in have)],
     )  # fmt: skip
-    yield control_present(
-        _arm(subjects, hardened.label, "hardened", run), _arm(subjects, hardened.label, "control", run)
-    )
+    twin = _arm(subjects, hardened.label, "hardened", run)
+    assert twin is not None
+    yield control_present(twin, _arm(subjects, hardened.label, "control", run))
     # A text attack looks at the hardened model itself through its view, so it is adaptive;
     # training in vector space has seen none of the text families.
-    families = {
+    families: dict[str, str] = {
         label: attack.kind
         for trial in experiment.trials
         for attack, label in zip(trial.attacks, trial.labels(), strict=True)
@@ -98,8 +98,9 @@ def _arm(subjects: Sequence[Trained], label: str, name: str, run: RunContext) ->
 
 
 def _steps(folder: Path) -> int:
-    path = folder / "training" / "training.json"
-    return int(json.loads(path.read_text("utf-8"))["steps"])
+    """Of the latest training there: an altered experiment leaves the older ones beside it."""
+    logs = sorted((folder / "training").glob("*/training.json"), key=lambda p: p.stat().st_mtime)
+    return int(json.loads(logs[-1].read_text("utf-8"))["steps"]) if logs else 0
 
 
 def _gradients(experiment: Experiment, subject: Trained, split: Split) -> Iterator[Check]:

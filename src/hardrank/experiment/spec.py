@@ -1,17 +1,15 @@
 """What an experiment file can say, and every mistake in it at once."""
 
-import difflib
+import json
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 from annotated_types import Len
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
 from hardrank.attacks import TextAttack
 from hardrank.data.cleaning import Cleaning
@@ -19,6 +17,7 @@ from hardrank.data.labels import LabelPolicy
 from hardrank.data.sources import Source
 from hardrank.data.splits import LeaveOneOut, Splitter
 from hardrank.errors import ConfigError
+from hardrank.experiment.mistakes import mistakes
 from hardrank.hardening import Adversarial
 from hardrank.models import Model
 from hardrank.perturbations import FGM, PGD, Gaussian, Inner
@@ -26,7 +25,16 @@ from hardrank.threats import ThreatModel, label
 from hardrank.training import Training
 from hardrank.types import Count, Positive, Share, Site, spec
 
-__all__ = ["Cold", "Curve", "Experiment", "Gates", "Trial", "load_experiment", "parse_experiment"]
+__all__ = [
+    "Cold",
+    "Curve",
+    "Experiment",
+    "Gates",
+    "Trial",
+    "data_folder",
+    "load_experiment",
+    "parse_experiment",
+]
 
 
 @spec
@@ -116,107 +124,37 @@ def load_experiment(path: Path) -> Experiment:
         raise ConfigError(str(path), ["no such file"])
     try:
         raw = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise ConfigError(str(path), [f"line {line}: not UTF-8; save the file as UTF-8"]) from error
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(str(path), [f"not TOML: {error}"]) from error
     return parse_experiment(raw, source=str(path))
 
 
 def parse_experiment(raw: Mapping[str, Any], *, source: str = "experiment") -> Experiment:
-    """From nested dictionaries. `$HARDRANK_DATA` in any text stands for the data folder: that
-    variable if it is set, else `data` or `../shared/data`, whichever is there."""
-    try:
-        return _ADAPTER.validate_python(_expanded(raw))
+    """From nested dictionaries. `$HARDRANK_DATA` in any text stands for `data_folder()`.
+
+    Raises `ConfigError`."""
+    text = json.dumps(_expanded(raw), default=str)
+    try:  # strict JSON: lists become tuples, but "3" or true is no number
+        return _ADAPTER.validate_json(text, strict=True)
     except ValidationError as error:
-        raise ConfigError(source, sorted({_mistake(e) for e in error.errors()})) from error
+        raise ConfigError(source, mistakes(error, Experiment)) from error
+
+
+def data_folder() -> Path:
+    """`HARDRANK_DATA` if it is set, else `data` or `../shared/data`, whichever is there."""
+    found = os.environ.get("HARDRANK_DATA")
+    places = [Path(found)] if found else [Path("data"), Path("../shared/data")]
+    return next((p for p in places if p.is_dir()), places[0])
 
 
 def _expanded(value: Any) -> Any:
     if isinstance(value, str):
-        return _VARIABLE.sub(lambda _: _data_folder(), value)
+        return _VARIABLE.sub(lambda _: str(data_folder()), value)
     if isinstance(value, Mapping):
         return {k: _expanded(v) for k, v in value.items()}
     if isinstance(value, Sequence):
         return [_expanded(v) for v in value]
     return value
-
-
-def _data_folder() -> str:
-    found = os.environ.get("HARDRANK_DATA")
-    places = [found] if found else ["data", "../shared/data"]
-    return next((p for p in places if Path(p).is_dir()), places[0])
-
-
-def _mistake(error: ErrorDetails) -> str:
-    path = ".".join(str(part) for part in error["loc"])
-    return f"{path or 'file'}: {_said(error)}"
-
-
-def _said(error: ErrorDetails) -> str:
-    kind, context, given = error["type"], error.get("ctx", {}), error["input"]
-    if kind == "missing":
-        return "missing"
-    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        return _unknown_key(error)
-    if kind == "union_tag_invalid":
-        return f"unknown {context['discriminator'].strip(chr(39))} '{context['tag']}'; " + _near(
-            context["tag"], re.findall(r"'([^']+)'", context["expected_tags"])
-        )
-    if kind == "union_tag_not_found":
-        return "missing 'kind'"
-    bounds = {
-        "greater_than": ("above", "gt"),
-        "greater_than_equal": ("at least", "ge"),
-        "less_than": ("below", "lt"),
-        "less_than_equal": ("at most", "le"),
-    }
-    if kind in bounds:
-        word, key = bounds[kind]
-        return f"must be {word} {context[key]} (is {given})"
-    if kind == "literal_error":
-        allowed = re.findall(r"'([^']+)'", context["expected"])
-        return f"must be one of {', '.join(allowed)} (is {given!r})"
-    return f"{error['msg'].removeprefix('Value error, ')} (is {_short(given)})"
-
-
-def _unknown_key(error: ErrorDetails) -> str:
-    name, known = str(error["loc"][-1]), list(_keys_at(error["loc"][:-1]))
-    return f"unknown key; {_near(name, known)}"
-
-
-def _near(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"{hint}allowed: {', '.join(known)}"
-
-
-def _keys_at(loc: tuple[int | str, ...]) -> Iterator[str]:
-    """Keys that the spec at this place of the file knows."""
-    places: list[Any] = [Experiment]
-    for part in loc:
-        if isinstance(part, int):
-            continue
-        inner = [m for p in places for m in _specs(p) if _kind(m) == part]
-        if inner:
-            places = inner
-            continue
-        places = [f.type for p in places for m in _specs(p) for f in fields(m) if f.name == part]
-    for place in places:
-        for made in _specs(place):
-            yield from (f.name for f in fields(made))
-
-
-def _specs(place: Any) -> Iterator[Any]:
-    if is_dataclass(place):
-        yield place
-    elif get_origin(place) is not None:
-        for inner in get_args(place):
-            yield from _specs(inner)
-
-
-def _kind(made: Any) -> str | None:
-    return next((f.default for f in fields(made) if f.name == "kind"), None)  # type: ignore[return-value]
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -75,8 +75,11 @@ class Adversarial:
             with draws.replayed():  # the same negatives at every step: one function to climb
                 return network.loss(batch, {self.site: delta})
 
-        with evaluating(network), draws.replayed():
-            like, mask = network.clean(self.site, batch), network.writable(self.site, batch)
+        with evaluating(network):
+            with draws.replayed():  # a site may depend on the negatives that are drawn
+                like = network.clean(self.site, batch)
+            with draws.replayed():
+                mask = network.writable(self.site, batch)
             norms = like.norm(dim=-1)
             norms = norms if mask is None else norms[mask]
             scale = float(norms.mean()) if norms.numel() else 0.0

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from hardrank.models.blend import Blend
 from hardrank.models.bpr_mf import BprMf
 from hardrank.models.hybrid import Hybrid
 from hardrank.models.item_knn import ItemKnn
@@ -16,6 +17,7 @@ from hardrank.models.tfidf import Tfidf
 
 __all__ = [
     "MODELS",
+    "Blend",
     "BprMf",
     "Hybrid",
     "ItemKnn",
@@ -28,7 +30,7 @@ __all__ = [
 ]
 
 Model = Annotated[
-    TextSequence | Hybrid | Sasrec | Popularity | ItemKnn | Tfidf | KnnTfidf | BprMf,
+    TextSequence | Hybrid | Sasrec | Popularity | ItemKnn | Tfidf | KnnTfidf | BprMf | Blend,
     Field(discriminator="kind"),
 ]
-MODELS = (TextSequence, Hybrid, Sasrec, Popularity, ItemKnn, Tfidf, KnnTfidf, BprMf)
+MODELS = (TextSequence, Hybrid, Sasrec, Popularity, ItemKnn, Tfidf, KnnTfidf, BprMf, Blend)

@@ -1,9 +1,10 @@
 """Next item from ids and texts, with a second head for items that have no id yet."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
+from annotated_types import Ge
 from numpy.typing import NDArray
 
 from hardrank.context import RunContext
@@ -36,6 +37,11 @@ class Hybrid:
     """Tokens of an item's text that are read."""
     whiten: Count = 128
     """Leading directions of the text vectors that are kept."""
+    unfreeze: Annotated[int, Ge(-1)] = 0
+    """Top layers of the encoder that learn, too; 0 for none, -1 for the whole encoder. What
+    the layers below make of each text is computed once. Needs `negatives`."""
+    encoder_pace: Positive = 0.02
+    """Learning rate of the encoder's layers, as a share of `training.learning_rate`."""
     size: Count = 64
     layers: Count = 1
     heads: Count = 2
@@ -68,6 +74,8 @@ class Hybrid:
                 max_tokens=self.max_tokens,
                 whiten=self.whiten,
                 dropout=self.text_dropout,
+                unfreeze=self.unfreeze,
+                pace=self.encoder_pace,
                 scale=self.text_scale,
             ),
             text_weight=self.text_weight,

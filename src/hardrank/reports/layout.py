@@ -8,15 +8,18 @@ from hardrank.reports.evidence import CONTROL, HARDENED
 from hardrank.reports.markup import Child, Html, join, tag
 from hardrank.reports.numbers import Spell, interval
 from hardrank.reports.table import Change
+from hardrank.reports.words import attack_parts
+from hardrank.reports.words import doubts as told
 
-__all__ = ["STATES", "change_cell", "figure", "legend", "note", "number_cell", "section", "state"]
-__all__ += ["table"]
+__all__ = ["STATES", "attack_label", "change_cell", "doubts", "figure", "legend", "note"]
+__all__ += ["number_cell", "scroll", "section", "state", "table"]
 
 STATES = {
     "passed": ("✓", "good"),
     "measured": ("✓", "good"),
     "failed": ("✕", "bad"),
     "unreliable": ("✕", "bad"),
+    "undecided": ("?", "warn"),
     "not run": ("–", "warn"),
 }
 """State -> sign and class: never colour alone."""
@@ -39,6 +42,10 @@ def table(
     """A table in a box that scrolls sideways by itself, so that the page never does."""
     top = tag("thead", tag("tr", [tag("th", cell, scope="col") for cell in head]))
     made = tag("table", tag("caption", caption), top, tag("tbody", list(body)), class_=class_)
+    return scroll(caption, made)
+
+
+def scroll(caption: str, made: Html) -> Html:
     return tag("div", made, class_="scroll", role="region", tabindex=0, aria_label=caption)
 
 
@@ -46,30 +53,44 @@ def figure(caption: Child, drawing: Html, *more: Child) -> Html:
     return tag("figure", tag("figcaption", caption), drawing, *more)
 
 
-def legend(arms: Sequence[str] = (CONTROL, HARDENED)) -> Html:
-    """Shape and colour of each arm."""
+def legend(arms: Sequence[str] = (CONTROL, HARDENED), *, lines: bool = False) -> Html:
+    """Shape and colour of each arm, and with `lines` the stroke of its line."""
     keys = [
-        tag("span", tag("span", "●" if arm == CONTROL else "■", class_=f"key {arm}"), arm)
+        tag("span", tag("span", class_=f"stroke {arm}") if lines else None,
+            tag("span", "●" if arm == CONTROL else "■", class_=f"key {arm}"), arm)
         for arm in arms
-    ]
+    ]  # fmt: skip
     return tag("p", keys, class_="legend", aria_label="Legend")
 
 
+def attack_label(trial: str) -> Html:
+    """The attack's name, its options small behind it."""
+    name, options = attack_parts(trial)
+    return join([name, " ", tag("span", options, class_="options")] if options else name)
+
+
 def number_cell(finding: Finding | None, spell: Spell, lead: bool = False) -> Html:
-    """Value, interval below it, spread between seeds; a reason where there is no value."""
+    """Value, interval, spread between seeds. A number that is not reliable is dimmed and
+    tagged; why it is so, or why there is none, is told once a section by `doubts`."""
     if finding is None:
         return tag("td", tag("span", "–", class_="small", title="not measured"), class_="num")
     if finding.value is None:
         reason = finding.reason or "no reason given"
-        return tag("td", tag("span", f"no value: {reason}", class_="small reason"), class_="num")
+        flag = tag("span", "no value", class_="small flag", title=reason)
+        return tag("td", flag, class_="num")
     around = interval(finding.low, finding.high, spell)
     spread = f"sd {spell(stdev(finding.per_seed))}" if len(finding.per_seed) > 1 else ""
-    lines = [tag("span", part, class_="small") for part in (around, spread)]
+    lines = [tag("span", around, class_="small range"), tag("span", spread, class_="small sd")]
     if not finding.reliable:
-        flag = f"unreliable{': ' if finding.reason else ''}{finding.reason}"
-        lines.append(tag("span", flag, class_="small reason bad"))
+        reason = finding.reason or "an audit marked it so"
+        lines.append(tag("span", "unreliable", class_="small flag bad", title=reason))
     value = tag("strong" if lead else "span", spell(finding.value), class_="value")
-    return tag("td", value, lines, class_="num")
+    return tag("td", value, lines, class_="num" if finding.reliable else "num doubt")
+
+
+def doubts(findings: Iterable[Finding | None]) -> Html:
+    """Each distinct reason for "unreliable" or "no value" once, to stand beside a table."""
+    return join(tag("p", why, class_="note doubts") for why in told(findings))
 
 
 def change_cell(change: Change | None) -> Html:
@@ -77,10 +98,12 @@ def change_cell(change: Change | None) -> Html:
     if change is None:
         return tag("td", class_="num")
     around = interval(change.low, change.high, change.spell)
-    lines = [tag("span", around, class_="small")] if around else []
+    lines = [tag("span", around, class_="small range")] if around else []
     if change.better is not None:
         word, kind = ("better", "good") if change.better else ("worse", "bad")
         lines.append(tag("span", word, class_=f"small judged {kind}"))
+    elif change.says:
+        lines.append(tag("span", change.says, class_="small"))
     return tag("td", tag("span", change.spell(change.value), class_="value"), lines, class_="num")
 
 

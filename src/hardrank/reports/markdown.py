@@ -10,12 +10,13 @@ from hardrank.reports.cases import Case, worst_cases
 from hardrank.reports.diffs import Piece
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
 from hardrank.reports.markup import visible
-from hardrank.reports.numbers import Spell, interval, metric_k, percent
+from hardrank.reports.models import models
+from hardrank.reports.numbers import Spell, interval, percent
 from hardrank.reports.page import SYNTHETIC
 from hardrank.reports.sections.gates import coverage
 from hardrank.reports.table import Change, comparison
 from hardrank.reports.verdict import verdict
-from hardrank.reports.words import gate_name, gate_state, metric_name, place, spell_of
+from hardrank.reports.words import doubts, gate_name, gate_state, metric_name, spell_of
 
 __all__ = ["markdown", "plainly"]
 
@@ -59,9 +60,9 @@ def _number(found: Finding | None, spell: Spell) -> str:
     if found is None:
         return ""
     if found.value is None:
-        return f"no value: {plainly(found.reason or 'no reason given')}"
+        return "no value"
     spread = f"sd {spell(stdev(found.per_seed))}" if len(found.per_seed) > 1 else ""
-    doubt = "" if found.reliable else f"unreliable: {plainly(found.reason)}"
+    doubt = "" if found.reliable else "unreliable"
     parts = [spell(found.value), interval(found.low, found.high, spell), spread, doubt]
     return " ".join(p for p in parts if p)
 
@@ -74,8 +75,11 @@ def _change(change: Change | None) -> str:
 
 
 def _comparison(evidence: Evidence) -> Iterator[str]:
-    for heading, rows in groupby(comparison(evidence), key=lambda row: row.heading):
-        yield from ("", f"## {plainly(heading)}", "")
+    every = comparison(evidence)
+    told = doubts(f for row in every for f in (row.control, row.hardened))
+    yield from (line for why in told for line in ("", plainly(why)))
+    for (heading, detail), rows in groupby(every, key=lambda row: (row.heading, row.detail)):
+        yield from ("", f"## {plainly(f'{heading} ({detail})' if detail else heading)}", "")
         cells = (
             (
                 plainly(r.label),
@@ -105,18 +109,20 @@ def _gates(evidence: Evidence) -> Iterator[str]:
 
 
 def _quality(evidence: Evidence) -> Iterator[str]:
-    found = [f for f in evidence.of("utility", trial="clean") if f.group in ("all", "warm", "cold")]
-    found = [f for f in found if metric_k(f.metric)[0] in ("hr", "ndcg", "mrr")]
-    if not found:
+    found = models(evidence)
+    if found is None:
         return
-    columns = sorted({(place(f.group), f.group, f.metric) for f in found})
-    cells = {(f.subject, f.group, f.metric): f for f in found}
     yield from ("", "## Quality of every model", "")
+    heads = [plainly(f"{c.heading}, {c.label}") for c in found.columns]
     rows = (
-        [plainly(s), *(_number(cells.get((s, g, m)), spell_of(m)) for _, g, m in columns)]
-        for s in dict.fromkeys(f.subject for f in found)
+        [
+            plainly(f"{row.model}, {row.stage}, hardening stage" if row.stage else row.model),
+            *(_number(row.cells.get(c), spell_of(c.metric)) for c in found.columns),
+        ]
+        for row in found.rows
     )
-    yield from _table(["Model", *(plainly(f"{g} {metric_name(m)}") for _, g, m in columns)], rows)
+    yield from _table(["Model", *heads], rows)
+    yield from (line for note in found.notes for line in ("", plainly(note)))
 
 
 def _curves(evidence: Evidence) -> Iterator[str]:
@@ -132,6 +138,7 @@ def _curves(evidence: Evidence) -> Iterator[str]:
         ]
         for f in found
     )  # fmt: skip
+    yield from (line for why in doubts(found) for line in (plainly(why), ""))
     yield from _table(("Subject", "Attack", "Goal", "Site", "Radius", "Metric", "Value"), rows)
 
 
@@ -158,10 +165,16 @@ def _piece(piece: Piece) -> str:
 
 def _coverage(evidence: Evidence) -> Iterator[str]:
     rows = [
-        [plainly(name), *(": ".join(filter(None, (state, plainly(why)))) for state, why in
-                          (cells[CONTROL], cells[HARDENED]))]
+        [
+            plainly(", ".join(filter(None, name))),
+            *(_covered(*cells[a]) for a in (CONTROL, HARDENED)),
+        ]
         for name, cells in coverage(evidence).items()
-    ]  # fmt: skip
+    ]
     if rows:
         yield from ("", "## Coverage", "")
         yield from _table(("Attack", "Control", "Hardened"), rows)
+
+
+def _covered(state: str, why: str) -> str:
+    return state if state == "unreliable" or not why else f"{state}: {plainly(why)}"

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
-__all__ = ["Spell", "axis", "count", "decimal", "interval", "metric_k", "percent", "plain"]
+__all__ = ["Spell", "axis", "brief", "count", "decimal", "interval", "metric_k", "percent", "plain"]
 __all__ += ["relative", "signed"]
 
 Spell = Callable[[float], str]
@@ -54,6 +54,14 @@ def signed(spell: Spell) -> Spell:
         return f"+{text}" if moved else text
 
     return spelt
+
+
+def brief(value: float, spell: Spell) -> str:
+    """The same in two or three digits, for a label inside a chart."""
+    text = spell(value)
+    if text.endswith("%"):
+        return f"{plain(value * 100, 0)}{_THIN}%" if abs(value) >= 0.0995 else text
+    return plain(value, 3) if abs(value) < 1 and value != int(value) else count(value)
 
 
 def axis(ticks: Sequence[float], spell: Spell) -> list[str]:

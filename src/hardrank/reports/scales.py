@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Linear", "Radii", "nice_ticks", "padded"]
+__all__ = ["Linear", "Radii", "nice_ticks", "padded", "spread"]
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -34,6 +34,28 @@ def padded(values: Sequence[float], *, floor: float | None = None) -> tuple[floa
     """Smallest and largest finite value; `floor` is included (a bar's zero)."""
     finite = [v for v in values if math.isfinite(v)] + ([] if floor is None else [floor])
     return (min(finite), max(finite)) if finite else (0.0, 1.0)
+
+
+def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Places moved as little as needed to lie `gap` apart, in their order, within [low, high].
+
+    For labels beside the points that they name; `high - low` must hold them all.
+    """
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    moved = sorted(min(max(p, low), high) for p in places)
+    for _ in range(100):
+        for i in range(len(moved) - 1):
+            missing = gap - (moved[i + 1] - moved[i])
+            if missing > 1e-9:
+                moved[i], moved[i + 1] = moved[i] - missing / 2, moved[i + 1] + missing / 2
+        moved = [
+            min(max(p, low + i * gap), high - (len(moved) - 1 - i) * gap)
+            for i, p in enumerate(moved)
+        ]
+    out = [0.0] * len(places)
+    for rank, place in enumerate(order):
+        out[place] = moved[rank]
+    return out
 
 
 @dataclass(frozen=True)

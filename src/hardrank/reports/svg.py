@@ -71,13 +71,23 @@ def left_axis(ticks: Sequence[tuple[float, float]], x: float, right: float, spel
     return join([*lines, *(text(x - 6, y + 4, name, anchor="end") for (_, y), name in names)])
 
 
+def _apart(names: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Labels that do not run into the one before: about 7 pixels a character at 12 px."""
+    kept: list[tuple[float, str]] = []
+    for x, name in names:
+        if not kept or x - kept[-1][0] >= 3.5 * (len(name) + len(kept[-1][1])) + 5:
+            kept.append((x, name))
+    return kept
+
+
 def bottom_axis(
     ticks: Sequence[tuple[float, float]], y: float, spell: Spell | None, label: str, middle: float
 ) -> Html:
     """Labels below `y` at (value, pixel) pairs and the axis' name below them; without
-    `spell`, values as they are."""
+    `spell`, values as they are. A label that would touch the one before is left out."""
     stubs = [rule(x, y, x, y + 4, "axis") for _, x in ticks]
     values = [v for v, _ in ticks]
     labels = axis(values, spell) if spell else [f"{v:g}" for v in values]
-    names = [text(x, y + 17, name) for (_, x), name in zip(ticks, labels, strict=True)]
+    placed = _apart([(x, name) for (_, x), name in zip(ticks, labels, strict=True)])
+    names = [text(x, y + 17, name) for x, name in placed]
     return join([*stubs, *names, text(middle, y + 35, label, "label")])

@@ -1,12 +1,12 @@
 """The comparison of control and hardened as rows, before it is HTML, Markdown or text."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
 from hardrank.reports.numbers import Spell, metric_k, relative, signed
-from hardrank.reports.words import attack_name, group_name, metric_name, place, spell_of
+from hardrank.reports.words import attack_parts, group_name, metric_name, place, spell_of
 
 __all__ = ["Change", "Row", "comparison", "cutoff", "effect", "named", "price", "trials"]
 
@@ -27,6 +27,8 @@ class Change:
     high: float | None = None
     better: bool | None = None
     """None where neither direction can be told from no change."""
+    says: str = ""
+    """What an undecided change means, where it needs a word."""
 
     @property
     def spell(self) -> Spell:
@@ -38,6 +40,8 @@ class Row:
     """One line: a number of the control, the same of the hardened model, and the change."""
 
     heading: str
+    detail: str = ""
+    """The attack's options, small behind the heading."""
     label: str
     spell: Spell
     control: Finding | None
@@ -105,8 +109,7 @@ def _turned(f: Finding) -> Change:
 def _judged(change: Change, lower_is_better: bool) -> Change:
     if change.low is None or change.high is None or change.low <= 0 <= change.high:
         return change
-    better = (change.value < 0) == lower_is_better
-    return Change(value=change.value, low=change.low, high=change.high, better=better)
+    return replace(change, better=(change.value < 0) == lower_is_better)
 
 
 def comparison(evidence: Evidence) -> tuple[Row, ...]:
@@ -137,6 +140,7 @@ def _clean(evidence: Evidence) -> Iterator[Row]:
 def _attack(evidence: Evidence, trial: str) -> Iterator[Row]:
     arms = [_arm(evidence, "promotion", arm, trial=trial) for arm in (CONTROL, HARDENED)]
     defence = effect(evidence, trial)
+    attack, options = attack_parts(trial)
     for name in _ATTACK:
         control, hardened = (named(arm, name) for arm in arms)
         found = control or hardened
@@ -145,8 +149,11 @@ def _attack(evidence: Evidence, trial: str) -> Iterator[Row]:
         change = None
         if name == "er_gain" and defence is not None and defence.value is not None:
             change = _judged(_turned(defence), lower_is_better=True)
+            if change.better is None and change.low is not None:
+                change = replace(change, says="no effect measured")
         yield Row(
-            heading=f"Attack: {attack_name(trial)}",
+            heading=f"Attack: {attack}",
+            detail=options,
             label=metric_name(found.metric),
             spell=spell_of(found.metric),
             control=control,

@@ -8,7 +8,15 @@ from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
 from hardrank.reports.numbers import Spell, interval, percent, relative, signed
 from hardrank.reports.table import Change, cutoff, effect, named, price, trials
-from hardrank.reports.words import attack_name, gate_name, gate_state, group_name, listed
+from hardrank.reports.words import (
+    attack_name,
+    gate_kind,
+    gate_name,
+    gate_state,
+    group_name,
+    listed,
+    too_few,
+)
 
 __all__ = ["Status", "Verdict", "strongest", "verdict"]
 
@@ -20,19 +28,20 @@ _LABELS: dict[Status, str] = {
     "supported": "Hardening works, within the stated threats",
     "provisional": "Hardening helps; provisional",
     "mixed": "Hardening helps against some attacks",
-    "unproven": "No effect of hardening shown",
+    "unproven": "No effect of hardening measured",
     "worse": "Hardening made it worse",
     "unreliable": "Unreliable",
     "undefended": "No hardened model in this run",
 }
-_VERBS = {1: "removes ", -1: "adds ", 0: "has no shown effect on "}
+_VERBS = {1: "removes ", -1: "adds "}
 _UNSTABLE = 0.02
 """Standard deviation between seeds, as a share, above which a result is called unstable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """`status` decides colour and label; `sentences` are read; `caveats` are listed."""
+    """`status` decides the colour, `label` is the headline; `sentences` say more below it;
+    `caveats` are listed."""
 
     status: Status
     label: str
@@ -45,18 +54,18 @@ class Verdict:
 
 
 def verdict(evidence: Evidence) -> Verdict:
-    """Never speaks of robustness where a gate failed: then it is "unreliable, because ..."."""
-    faults = _faults(evidence)
+    """Never speaks of robustness where a gate failed: then it is "Unreliable: ..."."""
+    failed = _failed(evidence)
+    faults = [_fault(gate) for gate in failed] or _doubted(evidence)
     status = _status(evidence, faults)
     sentences = [_gameable(evidence)]
     if status == "unreliable":
-        sentences.insert(0, f"Unreliable, because {listed(faults)}.")
-        sentences.append("Whatever else was measured below does not count as a defence.")
+        sentences = [*_short(faults), "What was measured does not count as a defence.", *sentences]
     elif status != "undefended":
         sentences += [_removed(evidence), _cost(evidence)]
     return Verdict(
         status=status,
-        label=_LABELS[status],
+        label=_LABELS[status] + (_cause(failed) if status == "unreliable" else ""),
         sentences=tuple(s for s in sentences if s),
         caveats=tuple(_caveats(evidence)),
     )
@@ -74,29 +83,47 @@ def _gain(evidence: Evidence, arm: str, trial: str) -> Finding | None:
     return named(found, "er_gain")
 
 
-def _faults(evidence: Evidence) -> list[str]:
-    """Failed gates, and headline numbers that an audit marked unreliable."""
+def _failed(evidence: Evidence) -> list[Finding]:
+    gates = evidence.of("gate")
+    mine = [f for f in gates if f.subject.partition("/")[0] == evidence.model]
+    return [f for f in mine if gate_state(f) == "failed"]
+
+
+def _cause(failed: list[Finding]) -> str:
+    """Headline's second half: which of the four gates, or how many checks."""
+    if not failed:
+        return ": an audit doubts a result"
+    kinds = {gate_kind(f) for f in failed}
+    if len(kinds) > 1:
+        return f": {len(kinds)} gates failed"
+    kind = kinds.pop()
+    return f": {'an' if kind[0] in 'aeiou' else 'a'} {kind} gate failed"
+
+
+def _fault(gate: Finding) -> str:
+    arm = gate.subject.partition("/")[2]
+    why = f": {gate.reason}" if gate.reason else ""
+    return f"The gate “{gate_name(gate)}” failed on the {arm} model{why}."
+
+
+def _doubted(evidence: Evidence) -> list[str]:
+    """Headline numbers that an audit marked unreliable."""
     faults = []
-    for gate in evidence.of("gate"):
-        if gate_state(gate) == "failed" and gate.subject.partition("/")[0] == evidence.model:
-            arm = gate.subject.partition("/")[2]
-            why = f" ({gate.reason})" if gate.reason else ""
-            faults.append(f"the gate “{gate_name(gate)}” failed on the {arm} model{why}")
-    if faults:
-        return _short(list(dict.fromkeys(faults)))
-    for trial in trials(evidence):
+    among = trials(evidence)
+    for trial in among:
         gains = [_gain(evidence, arm, trial) for arm in (CONTROL, HARDENED)]
         for finding in (effect(evidence, trial), *gains):
             if finding is not None and finding.value is not None and not finding.reliable:
                 why = finding.reason or "an audit marked it so"
-                faults.append(f"the result under {attack_name(trial)} is not sound ({why})")
-    return _short(list(dict.fromkeys(faults)))
+                name = attack_name(trial, among)
+                faults.append(f"The result under {name} is not sound: {why}.")
+    return list(dict.fromkeys(faults))
 
 
 def _short(faults: list[str]) -> list[str]:
     """The first two and how many more; the gates' table has them all."""
     more = len(faults) - 2
-    return faults if more < 2 else [*faults[:2], f"{more} more checks failed (see the gates)"]
+    return faults if more < 2 else [*faults[:2], f"{more} more checks failed (see the gates)."]
 
 
 def _status(evidence: Evidence, faults: list[str]) -> Status:
@@ -129,14 +156,29 @@ def _provisional(evidence: Evidence) -> list[str]:
     gates = [f for f in evidence.of("gate") if f.subject.partition("/")[0] == evidence.model]
     missing = list(dict.fromkeys(gate_name(f) for f in gates if gate_state(f) == "not run"))
     reasons = [] if gates else ["no gate was run"]
+    for f in gates:
+        if gate_state(f) == "undecided":
+            reasons.append(f"undecided: “{gate_name(f)}”, {too_few(f.reason)}")
     if missing:
         reasons.append("not run: " + listed([f"“{m}”" for m in missing]))
     if len(_seeds(evidence)) == 1:
         reasons.append("a single seed: how much another seed would differ is unknown")
-    unmeasured = [t for t in trials(evidence) if _direction(effect(evidence, t)) is None]
-    if unmeasured and evidence.has_hardened:
-        reasons.append("no defence effect could be computed for " + listed(unmeasured))
-    return reasons
+    return reasons + (_uncomputed(evidence) if evidence.has_hardened else [])
+
+
+def _uncomputed(evidence: Evidence) -> list[str]:
+    """Attacks without a defence effect, by the reason that is given for it."""
+    among = trials(evidence)
+    reasons: dict[str, list[str]] = {}
+    for trial in among:
+        found = effect(evidence, trial)
+        if _direction(found) is None:
+            why = found.reason if found is not None else ""
+            reasons.setdefault(why, []).append(attack_name(trial, among))
+    return [
+        f"no defence effect could be computed for {listed(names)}" + (f" ({why})" if why else "")
+        for why, names in reasons.items()
+    ]
 
 
 def _seeds(evidence: Evidence) -> set[int]:
@@ -147,7 +189,8 @@ def _seeds(evidence: Evidence) -> set[int]:
 
 def _caveats(evidence: Evidence) -> list[str]:
     caveats = [reason[0].upper() + reason[1:] + "." for reason in _provisional(evidence)]
-    for trial in trials(evidence):
+    among = trials(evidence)
+    for trial in among:
         for arm in (CONTROL, HARDENED):
             gain = _gain(evidence, arm, trial)
             if gain is None or len(gain.per_seed) < 2:
@@ -155,7 +198,7 @@ def _caveats(evidence: Evidence) -> list[str]:
             spread = stdev(gain.per_seed)
             if spread > _UNSTABLE:
                 caveats.append(
-                    f"Unstable: exposure gain under {attack_name(trial)} on the {arm} model "
+                    f"Unstable: exposure gain under {attack_name(trial, among)} on the {arm} model "
                     f"varies between seeds by a standard deviation of {percent(spread)}."
                 )
     return caveats
@@ -167,7 +210,7 @@ def _gameable(evidence: Evidence) -> str:
         return "No attack ran on the control model, so how gameable it is was not measured."
     found = evidence.of("promotion", subject=gain.subject, trial=gain.trial)
     before, after = named(found, "er_before"), named(found, "er_after")
-    k, attack = cutoff(evidence), attack_name(gain.trial)
+    k, attack = cutoff(evidence), attack_name(gain.trial, trials(evidence))
     if gain.low is not None and gain.low <= 0:
         return (
             f"No attack measurably promoted its targets on the control model; the strongest, "
@@ -193,16 +236,21 @@ def _removed(evidence: Evidence) -> str:
         return "What hardening changed could not be computed."
     ways: dict[int, list[tuple[str, Finding]]] = {1: [], -1: [], 0: []}
     for trial, one in found:
-        ways[_direction(one) or 0].append((attack_name(trial), one))
-    said = [_VERBS[way] + listed(_shares(each, way)) for way, each in ways.items() if each]
-    return "Hardening " + listed(said) + "."
+        ways[_direction(one) or 0].append((attack_name(trial, trials(evidence)), one))
+    said = [_VERBS[way] + listed(_shares(ways[way], way)) for way in _VERBS if ways[way]]
+    moved = [f"Hardening {listed(said)}."] if said else []
+    none = [f"No effect measured on {listed(_unmoved(ways[0]))}."] if ways[0] else []
+    return " ".join(moved + none)
+
+
+def _unmoved(found: list[tuple[str, Finding]]) -> list[str]:
+    """Intervals that hold 0: what was seen, which is not told from nothing."""
+    spell = signed(relative)
+    return [f"{name} ({_ranged(f, spell)} of its gain removed)" for name, f in found]
 
 
 def _shares(found: list[tuple[str, Finding]], way: int) -> list[str]:
-    """What was removed, what was added, or how uncertain it is, attack by attack."""
-    if way == 0:
-        spell = signed(relative)
-        return [f"{name} ({_ranged(f, spell)} of its gain removed)" for name, f in found]
+    """What was removed or added, attack by attack."""
     parts = []
     for place, (name, f) in enumerate(found):
         share: Finding | Change = f if way == 1 else _grown(f)

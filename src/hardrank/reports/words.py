@@ -1,12 +1,13 @@
 """What audits, metrics, groups and trials are called where people read."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 
 from hardrank.findings import Finding
 from hardrank.reports.numbers import Spell, count, decimal, metric_k, percent
 
-__all__ = ["GROUPS", "attack_name", "gate_name", "gate_state", "group_name", "listed"]
-__all__ += ["metric_name", "place", "spell_of"]
+__all__ = ["GROUPS", "attack_name", "attack_parts", "doubts", "gate_kind", "gate_name"]
+__all__ += ["gate_state", "group_name", "listed", "metric_name", "place", "spell_of", "too_few"]
 
 GROUPS = ("all", "warm", "head", "mid", "tail", "cold")
 """Order in which groups are shown; others follow by name."""
@@ -74,8 +75,17 @@ def place(group: str) -> tuple[int, str]:
     return (GROUPS.index(group) if group in GROUPS else len(GROUPS), group)
 
 
-def attack_name(trial: str) -> str:
-    return trial or "unnamed attack"
+def attack_parts(trial: str) -> tuple[str, str]:
+    """`copycat(candidates=50)` -> (`copycat`, `candidates=50`); the options may be empty."""
+    found = re.fullmatch(r"([\w.+-]+)\((.*)\)", trial, re.DOTALL)
+    return (found[1], found[2]) if found else (trial or "unnamed attack", "")
+
+
+def attack_name(trial: str, among: Iterable[str] = ()) -> str:
+    """Without its options, unless another attack of `among` differs in nothing else."""
+    name = attack_parts(trial)[0]
+    alike = {t for t in among if attack_parts(t)[0] == name}
+    return trial if alike - {trial} else name
 
 
 def gate_name(finding: Finding) -> str:
@@ -91,11 +101,45 @@ def gate_name(finding: Finding) -> str:
     return ", ".join(parts)
 
 
+_GATES = {
+    "quality": ("quality_floor", "tells_items_apart", "tells_queries_apart"),
+    "control": ("control_arm",),
+    "unseen": ("unseen_attack", "adaptive_attack"),
+}
+
+
+def gate_kind(finding: Finding) -> str:
+    """Which of the four gates the check belongs to: `quality`, `control`, `unseen`, `sanity`."""
+    name = metric_k(finding.metric)[0].replace(" ", "_")
+    return next((kind for kind, names in _GATES.items() if name in names), "sanity")
+
+
+def doubts(findings: Iterable[Finding | None]) -> list[str]:
+    """Each distinct reason for an unreliable or missing number once: it is told beside a
+    table, whose cells only say `unreliable` or `no value`."""
+    told: dict[str, None] = {}
+    for f in findings:
+        if f is not None and f.value is None:
+            told[f"No value: {f.reason or 'no reason given'}"] = None
+        elif f is not None and not f.reliable:
+            told[f"Unreliable: {f.reason or 'an audit marked it so'}"] = None
+    return list(told)
+
+
+def too_few(reason: str) -> str:
+    """The part of a gate's reason that says that its samples cannot decide, or nothing.
+
+    `ndcg@10 falls by 1 %; 18 samples are too few to say` -> `18 samples are too few to say`.
+    """
+    return next((part.strip() for part in reason.split(";") if "too few" in part), "")
+
+
 def gate_state(finding: Finding) -> State:
     """`passed` where every seed passed (value 1: the share that did), `failed` where one did
-    not or the audit calls the finding unreliable, `not run` where there is no value."""
+    not or the audit calls the finding unreliable. Without a value `undecided` where it was
+    measured on too few samples, else `not run`."""
     if finding.value is None:
-        return "not run"
+        return "undecided" if too_few(finding.reason) else "not run"
     return "passed" if finding.value >= 1 and finding.reliable else "failed"
 
 

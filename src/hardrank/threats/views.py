@@ -40,7 +40,7 @@ __all__ = [
 class Judge(Protocol):
     """Similarity of texts as the referee sees it."""
 
-    def __call__(self, before: str, after: Sequence[str]) -> Sequence[float]:
+    def __call__(self, before: str, after: Sequence[str]) -> Sequence[float] | NDArray[np.float64]:
         """One value in [0, 1] for each text of `after`; 1 for the same meaning."""
         ...
 
@@ -133,7 +133,7 @@ class Desk:
         before, limits = self.text(target), self.budget
         likeness: Sequence[float | None] = [None] * len(texts)
         if limits.similarity is not None and self.judge is not None and texts:
-            likeness = self.judge(before, texts)
+            likeness = list(self.judge(before, texts))
         return np.array(
             [
                 complaint(count_edit(before, text), limits, alike) is None

@@ -46,11 +46,13 @@ def train(
     objective: Objective | None = None,
     validate: Validate | None = None,
     stop: StopRule | None = None,
+    paces: Mapping[str, float] | None = None,
     fingerprint: str = "",
 ) -> Trained:
     """Minimise `objective` over `batches`; leave the chosen weights in `network`.
 
-    steps: about how many batches an epoch has (for schedules and the progress bar).
+    steps: about how many batches an epoch has (for schedules and the progress bar). paces:
+    prefix of parameter names -> their learning rate as a share of `options.learning_rate`.
 
     All randomness of a step is seeded from (run.seed, epoch, step), so an objective that
     draws numbers does not change the dropout of later steps, and a run that was killed and
@@ -60,8 +62,9 @@ def train(
     objective = objective or Plain()
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
-        parameters, lr=options.learning_rate, weight_decay=options.weight_decay, foreach=True
-    )
+        _groups(network, paces or {}), lr=options.learning_rate,
+        weight_decay=options.weight_decay, foreach=True,
+    )  # fmt: skip
     path = run.folder / "checkpoint.safetensors" if run.folder else None
     best, progress = _resume(path, fingerprint, network, optimiser)
     log = _Log(run.folder)
@@ -80,7 +83,8 @@ def train(
                 epoch=epoch, number=number, progress=min(done / planned, 1.0), generator=draws
             )
             for group in optimiser.param_groups:
-                group["lr"] = options.learning_rate * min(1.0, (done + 1) / (options.warmup or 1))
+                warm = min(1.0, (done + 1) / (options.warmup or 1))
+                group["lr"] = options.learning_rate * warm * group["pace"]
             loss = objective(network, batch, step)  # type: ignore[arg-type]
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -112,6 +116,16 @@ def train(
         network.load_state_dict(best)
     network.eval()
     return Trained(progress=progress, seconds=time.monotonic() - begun)
+
+
+def _groups(network: nn.Module, paces: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Parameters that learn, by pace."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            pace = next((p for prefix, p in paces.items() if name.startswith(prefix)), 1.0)
+            groups.setdefault(pace, []).append(parameter)
+    return [{"params": members, "pace": pace} for pace, members in groups.items()]
 
 
 def _resume(

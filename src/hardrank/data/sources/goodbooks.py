@@ -10,7 +10,7 @@ from hardrank.data.columns import Fields, typed
 from hardrank.data.dataset import Dataset
 from hardrank.data.options import CatalogueSource
 from hardrank.data.quarantine import LINE, Quarantine
-from hardrank.data.reading import Layout, header, require, tables
+from hardrank.data.reading import Layout, header, require, table_of, tables
 from hardrank.data.texts import plain_column
 from hardrank.types import spec
 
@@ -52,7 +52,7 @@ class Goodbooks(CatalogueSource):
         path = self.path / "books.csv"
         names = header(path, layout)
         require(names, ("book_id", "title", "authors"), path)
-        table = pl.concat(list(tables(path, layout, bad)))
+        table = table_of(path, layout, bad)
         bad.saw(path, table.height)
         more = {"original_publication_year": "year", "language_code": "language"}
         year = pl.col("original_publication_year").str.replace(r"\.0$", "")

@@ -10,7 +10,7 @@ from hardrank.data.columns import Fields, typed
 from hardrank.data.dataset import Dataset
 from hardrank.data.options import CatalogueSource
 from hardrank.data.quarantine import LINE, Quarantine
-from hardrank.data.reading import Layout, header, require, tables
+from hardrank.data.reading import Layout, header, require, table_of, tables
 from hardrank.data.texts import plain_column
 from hardrank.errors import DataError
 from hardrank.types import spec
@@ -121,9 +121,7 @@ class MovieLens(CatalogueSource):
         layout = self._layout(files, files.item_columns, files.separator)
         if files.item_columns is None:
             require(header(path, layout), ("movieId", "title", "genres"), path)
-        table = pl.concat(list(tables(path, layout, bad))).rename(
-            {"movieId": "item_id"}, strict=False
-        )
+        table = table_of(path, layout, bad).rename({"movieId": "item_id"}, strict=False)
         bad.saw(path, table.height)
         items = table.select(
             "item_id",
@@ -138,7 +136,7 @@ class MovieLens(CatalogueSource):
     def _tagged(self, items: pl.DataFrame, path: Path, bad: Quarantine) -> pl.DataFrame:
         layout = Layout(encoding=self.encoding or "utf-8")
         require(header(path, layout), ("movieId", "tag"), path)
-        table = pl.concat(list(tables(path, layout, bad)))
+        table = table_of(path, layout, bad)
         joined = (
             table.drop_nulls(["movieId", "tag"])
             .with_columns(plain_column(table.drop_nulls(["movieId", "tag"])["tag"]))
@@ -154,7 +152,7 @@ class MovieLens(CatalogueSource):
         if not files.users or not path.is_file():
             return None
         layout = self._layout(files, files.user_columns, files.separator)
-        table = pl.concat(list(tables(path, layout, bad)))
+        table = table_of(path, layout, bad)
         bad.saw(path, table.height)
         if files.users == "users.dat":
             codes = {str(n): name for n, name in enumerate(_OCCUPATIONS)}

@@ -10,7 +10,7 @@ from hardrank.data.columns import Fields, typed
 from hardrank.data.dataset import Dataset
 from hardrank.data.options import CatalogueSource
 from hardrank.data.quarantine import LINE, Quarantine
-from hardrank.data.reading import Layout, header, require, tables
+from hardrank.data.reading import Layout, header, require, table_of, tables
 from hardrank.data.texts import plain_column
 from hardrank.errors import DataError
 from hardrank.types import spec
@@ -86,7 +86,7 @@ class RecBole(CatalogueSource):
             return None
         layout, fields = self._layout(path)
         require(fields, (key,), path)
-        table = pl.concat(list(tables(path, layout, bad)))[1:].rename({key: name})
+        table = table_of(path, layout, bad)[1:].rename({key: name})
         bad.saw(path, table.height)
         texts = [plain_column(table[c]) for c in table.columns if c not in (name, LINE)]
         return table.with_columns(texts)

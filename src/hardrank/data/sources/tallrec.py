@@ -71,8 +71,15 @@ class TallRec(FileSource):
 
     def _samples(self) -> Iterator[tuple[int, Any]]:
         """(line, sample): the array is decoded sample by sample to know where each begins."""
+        encoding = self.encoding or "utf-8"
         with opened(self.path) as file:
-            text = file.read().decode(self.encoding or "utf-8")
+            try:
+                text = file.read().decode(encoding)
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"byte {error.start} is not {encoding}", path=self.path,
+                    remedy="say the encoding the file has",
+                ) from error  # fmt: skip
         decoder, at, line = json.JSONDecoder(), text.find("[") + 1, 1
         if not text.lstrip().startswith("["):
             raise SchemaError("a JSON array of samples is needed", path=self.path, line=1)

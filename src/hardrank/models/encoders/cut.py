@@ -60,12 +60,13 @@ class Cut:
         self._embedding = module.get_input_embeddings().weight.shape[1]  # type: ignore[operator]
         self._try(module)
 
-    def below(self, embeds: Tensor, mask: Tensor) -> Tensor:
-        """(N, T, D) states that enter layer k. embeds: (N, T, E), mask: (N, T)."""
+    def below(self, embeds: Tensor, mask: Tensor | None) -> Tensor:
+        """(N, T, D) states that enter layer k. embeds: (N, T, E), mask: (N, T)
+        or None where nothing is padding."""
         self._below(inputs_embeds=embeds, attention_mask=mask)
         return self._caught.take()
 
-    def above(self, states: Tensor, mask: Tensor) -> Tensor:
+    def above(self, states: Tensor, mask: Tensor | None) -> Tensor:
         """(N, T, D) last states, going on from `states` (N, T, D)."""
         blank = states.new_zeros(()).expand(*states.shape[:2], self._embedding)
         self._states.value = states

@@ -39,11 +39,14 @@ __all__ = ["HiddenStates", "Pooling", "Precision", "TextEncoder", "TokenBatch"]
 Pooling = Literal["mean", "cls", "lasttoken"]
 Precision = Literal["fp32", "bf16"]
 
-_BATCH_TOKENS = 4096
+_BATCH_TOKENS = 2048
 """Tokens of a batch with its padding: large enough for the matrix products, small enough
 for the activations to stay near the processor."""
 _STRETCH = 1.1
 """Longest over shortest text of a batch: bounds the work spent on padding."""
+_ENOUGH = 512
+"""Tokens from which a batch takes no longer text: without padding it needs no mask, and
+attention is then much faster."""
 _FLUSH = 64 * 2**20
 """Bytes after which what was encoded so far is written, so that a killed run resumes."""
 
@@ -152,7 +155,7 @@ class TextEncoder:
 
         def states(embeds: Tensor, mask: Tensor) -> list[Floats]:
             with self._cast():
-                out = cut.below(embeds, mask.long()).float()
+                out = cut.below(embeds, _needed(mask)).float()
             # Copies: views would keep the padding alive.
             pairs = zip(_numpy(out), mask.sum(1), strict=True)
             return [row[: int(n)].copy() for row, n in pairs]
@@ -174,14 +177,14 @@ class TextEncoder:
     def from_embeddings(self, embeds: Tensor, mask: Tensor) -> Tensor:
         """(N, D) unit vectors. embeds: (N, T, E), mask: (N, T)."""
         with self._cast():
-            out = self.module(inputs_embeds=embeds, attention_mask=mask.long())
+            out = self.module(inputs_embeds=embeds, attention_mask=_needed(mask))
         return self._pool(out.last_hidden_state, mask)
 
     def from_hidden(self, states: Tensor, mask: Tensor, layer: int) -> Tensor:
         """(N, D) unit vectors, going on from the states that enter `layer`."""
         cut = self._cut(layer)
         with self._cast():
-            out = cut.above(states, mask.long())
+            out = cut.above(states, _needed(mask))
         return self._pool(out, mask)
 
     def unfreeze(self, layers: int) -> list[nn.Parameter]:
@@ -313,9 +316,11 @@ class TextEncoder:
         start = 0
         for end in range(1, len(rows) + 1):
             if end < len(rows):
-                longest, shortest = rows[end][0], rows[start][0]
-                fits = (end + 1 - start) * longest <= _BATCH_TOKENS
-                if fits and longest <= max(shortest * _STRETCH, shortest + 1):
+                shortest, last, longest = rows[start][0], rows[end - 1][0], rows[end][0]
+                count = end - start
+                fits = (count + 1) * longest <= _BATCH_TOKENS
+                near = longest <= max(shortest * _STRETCH, shortest + 1)
+                if fits and near and (longest == last or count * last < _ENOUGH):
                     continue
             yield [r[1] for r in rows[start:end]], [r[2] for r in rows[start:end]]
             start = end
@@ -372,6 +377,11 @@ class TextEncoder:
         if self.precision == "fp32":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def _needed(mask: Tensor) -> Tensor | None:
+    """What attention has to be told: nothing where there is no padding."""
+    return None if bool(mask.all()) else mask.long()
 
 
 def _legal(text: str) -> str:

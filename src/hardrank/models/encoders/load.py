@@ -152,6 +152,8 @@ def _quiet() -> Iterator[None]:
 def _check(config: Any, folder: Path, max_tokens: int) -> None:
     if getattr(config, "is_encoder_decoder", False):
         raise Unsupported(f"{folder}: {config.model_type} is an encoder-decoder")
+    if config.model_type == "xlnet":  # transformers 5 does not transpose its padding mask
+        raise Unsupported(f"{folder}: transformers cannot mask padding for xlnet")
     if not all(hasattr(config, n) for n in ("hidden_size", "num_hidden_layers")):
         raise Unsupported(f"{folder}: {config.model_type} is no text encoder")
     # RoBERTa and its kin count positions from past the padding id.

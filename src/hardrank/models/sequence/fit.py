@@ -16,6 +16,7 @@ from hardrank.files import digest_bytes
 from hardrank.models.common import entry, holdout_ndcg, slate_texts, whole
 from hardrank.models.encoders import load_encoder
 from hardrank.models.sequence.batches import SequenceBatch, Windows
+from hardrank.models.sequence.live import LiveTexts
 from hardrank.models.sequence.network import ItemTower, SequenceNetwork
 from hardrank.models.sequence.recommender import SequenceRecommender
 from hardrank.models.sequence.texts import TextSource, Whitening
@@ -43,6 +44,8 @@ class TextOptions:
     whiten: int
     dropout: float
     scale: float
+    unfreeze: int = 0
+    pace: float = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,25 +87,34 @@ def fit(
     network = _network(shape, len(known), source, training)
     if start is not None:
         _begin_from(network, start)
+    rendered = slate_texts(data.items, whole(data.items), source.fields) if source else []
+    site = getattr(objective, "site", None)
+    if source is not None and shape.text is not None:
+        if shape.text.unfreeze or site == "token-embeddings":
+            network.live = _live(shape, source, [rendered[i] for i in known], network.negatives)
     counts = data.counts[known]
     network.frequency = torch.from_numpy(counts / counts.sum()).float()
     table = None
     if source is not None:
-        table = source(slate_texts(data.items, whole(data.items), source.fields))
+        table = source(rendered)
         network.texts = table[torch.from_numpy(known)]
 
     def batches(order: np.random.Generator) -> Iterator[SequenceBatch]:
         return windows.batches(training.batch_size, order)
 
     def wrapped() -> SequenceRecommender:
-        return SequenceRecommender(
-            network, data.items, data.counts, source, shape.length, table
-        )
+        if network.live is not None and network.live.learns:
+            assert source is not None
+            return _as_learned(network, data, source, shape.length, rendered)
+        return SequenceRecommender(network, data.items, data.counts, source, shape.length, table)
 
     def validate() -> Mapping[str, float]:
         assert valid is not None
         return {"ndcg@10": holdout_ndcg(wrapped(), valid)}
 
+    # A folder named by all that decides the weights: an equal training finds its own, be it
+    # a resumed one or a part of another model.
+    fingerprint = _fingerprint(shape, training, data, run, objective, start)
     train(
         network,
         batches,
@@ -110,10 +122,13 @@ def fit(
         options=training,
         objective=objective,
         validate=validate if valid is not None and len(valid) else None,
-        run=run,
-        fingerprint=_fingerprint(shape, training, data, run, objective, start),
+        paces={"live.": shape.text.pace} if shape.text else {},
+        run=run.at(fingerprint[:16]),
+        fingerprint=fingerprint,
     )
-    return wrapped()
+    model = wrapped()
+    network.live = None
+    return model
 
 
 def restore(
@@ -125,13 +140,18 @@ def restore(
         raise BundleError(f"the arrays are of {len(counts)} items, the catalogue of {items.height}")
     source = None
     if shape.text is not None:
+        encoder = load_encoder(shape.text.encoder, max_tokens=shape.text.max_tokens, run=run)
+        learned = {
+            k.removeprefix("encoder/"): v for k, v in arrays.items() if k.startswith("encoder/")
+        }
         source = TextSource(
-            load_encoder(shape.text.encoder, max_tokens=shape.text.max_tokens, run=run),
+            encoder.tuned(learned) if learned else encoder,
             shape.text.fields,
             Whitening(
                 entry(arrays, "whitening/mean", "sequence model"),
                 entry(arrays, "whitening/projection", "sequence model"),
             ),
+            learned=tuple(sorted(learned)),
         )
     network = _network(shape, int((counts > 0).sum()), source, Training(precision="float32"))
     weights = {k: torch.from_numpy(np.array(v)) for k, v in arrays.items() if "network/" in k}
@@ -172,6 +192,31 @@ def _network(
     )
 
 
+def _live(
+    shape: Shape, source: TextSource, texts: list[str], negatives: int
+) -> LiveTexts:
+    """The encoder for training: a copy, as its weights may change."""
+    assert shape.text is not None
+    if not negatives:
+        raise Unsupported(
+            "encoding the whole catalogue in every step would take forever: set `negatives`, "
+            "e.g. to 256, when the encoder learns or its tokens are perturbed"
+        )
+    return LiveTexts(source.encoder.tuned({}), texts, source.whitening, shape.text.unfreeze)
+
+
+def _as_learned(
+    network: SequenceNetwork, data: Dataset, source: TextSource, length: int, texts: list[str]
+) -> SequenceRecommender:
+    """The model as it stands, with an encoder of its own for texts to come."""
+    assert network.live is not None
+    arrays = network.live.arrays()
+    encoder = source.encoder.tuned(arrays)
+    names = tuple(sorted({*source.learned, *arrays}))
+    tuned = TextSource(encoder, source.fields, source.whitening, learned=names)
+    return SequenceRecommender(network, data.items, data.counts, tuned, length, tuned(texts))
+
+
 def _source(
     shape: Shape, data: Dataset, run: RunContext, start: Recommender | None
 ) -> TextSource | None:
@@ -189,7 +234,8 @@ def _source(
 def _begin_from(network: SequenceNetwork, start: Recommender) -> None:
     if not isinstance(start, SequenceRecommender):
         raise Unsupported("a sequence model can only go on from a sequence model")
-    network.load_state_dict(start.network.state_dict())
+    weights = {k: v for k, v in start.network.state_dict().items() if not k.startswith("live.")}
+    network.load_state_dict(weights)
 
 
 def _among(queries: Queries, known: Ints, n_items: int) -> Queries:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hardrank.models.sequence.batches import SequenceBatch
+from hardrank.models.sequence.live import LiveTexts
 from hardrank.models.sequence.transformer import CausalTransformer
 from hardrank.training.softmax import catalogue_cross_entropy
 from hardrank.types import Site
@@ -16,9 +17,10 @@ __all__ = ["ItemTower", "SequenceNetwork"]
 class ItemTower(nn.Module):
     """Item vectors from ids, from text, or from their sum.
 
-    vector(i) = id(i) + scale * W dropout(x_i), x_i the whitened text vector. Whitening makes
-    all directions of the encoder's space count alike (Su et al. 2021, arXiv:2103.15316):
-    raw sentence vectors share a large mean that hides what tells items apart.
+    vector(i) = id(i) + scale * A(dropout(x_i)), x_i the whitened text vector, A an adapter of
+    two layers. Whitening makes all directions of the encoder's space count alike (Su et al.
+    2021, arXiv:2103.15316): raw sentence vectors share a large mean that hides what tells
+    items apart.
     """
 
     def __init__(
@@ -26,7 +28,7 @@ class ItemTower(nn.Module):
     ) -> None:
         super().__init__()
         self.ids = nn.Parameter(torch.empty(items, size)) if ids else None
-        self.text = nn.Linear(text_size, size) if text_size else None
+        self.text = _adapter(text_size, size) if text_size else None
         self.dropout, self.scale = nn.Dropout(dropout), scale
         if self.ids is not None:
             nn.init.normal_(self.ids, std=0.02)
@@ -36,6 +38,10 @@ class ItemTower(nn.Module):
         assert self.text is not None
         out: Tensor = self.scale * self.text(self.dropout(whitened))
         return out
+
+
+def _adapter(text_size: int, size: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(text_size, 4 * size), nn.GELU(), nn.Linear(4 * size, size))
 
 
 class SequenceNetwork(nn.Module):
@@ -67,17 +73,23 @@ class SequenceNetwork(nn.Module):
         self.text_states = nn.Linear(size, size) if text_weight else None
         self.texts: Tensor = torch.empty(0)
         """(I, X) whitened text vectors of the training items: given, not learned."""
+        self.live: LiveTexts | None = None
+        """The encoder itself, where it learns or its tokens are perturbed."""
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        return ("item-vectors", "history-vectors")
+        tokens: tuple[Site, ...] = ("token-embeddings",) if self.live is not None else ()
+        return ("item-vectors", "history-vectors", *tokens)
 
-    def vectors(self, rows: Tensor | None = None) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """((I, D) sum, id part, text part) of all items or of `rows`."""
+    def vectors(
+        self, rows: Tensor | None = None, tokens: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """((I, D) sum, id part, text part) of all items or of `rows`. tokens: (I, T, E) added
+        to the token embeddings of their texts."""
         ids: Tensor | None = self.tower.ids
         text: Tensor | None = None
         if self.tower.text is not None:
-            text = self.tower.from_text(self.texts if rows is None else self.texts[rows])
+            text = self.tower.from_text(self._whitened(rows, tokens))
         if ids is None:
             assert text is not None
             return text, None, text
@@ -88,14 +100,17 @@ class SequenceNetwork(nn.Module):
         """Mean next-item cross-entropy over the batch's targets.
 
         Deltas: `item-vectors` (I, D) moves each item wherever it stands, as history and as
-        candidate; `history-vectors` (B, L, D) moves what the transformer reads.
+        candidate; `history-vectors` (B, L, D) moves what the transformer reads;
+        `token-embeddings` (C, T, E) moves the words of this step's candidates.
         """
         deltas = deltas or {}
         rows, correction = self._candidates(batch)
-        vectors, ids, text = self.vectors(rows)
+        vectors, ids, text = self.vectors(rows, deltas.get("token-embeddings"))
         inputs, targets = batch.inputs, batch.targets
         if rows is not None:
-            inputs, targets = torch.searchsorted(rows, inputs), torch.searchsorted(rows, targets)
+            # Padding reads some candidate; nothing reads padding.
+            inputs = torch.searchsorted(rows, inputs).clamp_max(len(rows) - 1)
+            targets = torch.searchsorted(rows, targets)
         read = vectors
         if self.training and self.id_dropout and ids is not None and text is not None:
             read = text + ids * (torch.rand(len(ids), 1) >= self.id_dropout)
@@ -108,18 +123,27 @@ class SequenceNetwork(nn.Module):
         states = self.transformer(history)[batch.real]
         loss = catalogue_cross_entropy(states, vectors, targets, correction, half=self.narrow)
         if self.text_states is not None and text is not None:
-            by_text = self.text_states(states)
+            # A third of the targets, drawn anew in each step: the same loss on average for a
+            # third of the cost.
+            part = torch.randperm(len(targets))[: (len(targets) + 2) // 3]
+            by_text = self.text_states(states[part])
             loss = loss + self.text_weight * catalogue_cross_entropy(
-                by_text, text, targets, correction, half=self.narrow
+                by_text, text, targets[part], correction, half=self.narrow
             )
         return loss
 
     def clean(self, site: Site, batch: SequenceBatch) -> Tensor:
         with torch.no_grad():
+            if site == "token-embeddings":
+                assert self.live is not None
+                return self.live.embeddings(self._candidates(batch)[0])
             vectors = self.vectors()[0]
             return vectors.detach() if site == "item-vectors" else vectors[batch.inputs]
 
     def writable(self, site: Site, batch: SequenceBatch) -> Tensor | None:
+        if site == "token-embeddings":
+            assert self.live is not None
+            return self.live.mask(self._candidates(batch)[0])
         return batch.real if site == "history-vectors" else None
 
     def states(self, vectors: Tensor, items: Tensor, lengths: Tensor) -> Tensor:
@@ -127,6 +151,12 @@ class SequenceNetwork(nn.Module):
         lengths: (Q,) at least 1."""
         out: Tensor = self.transformer(vectors[items])
         return out[torch.arange(len(items)), lengths - 1]
+
+    def _whitened(self, rows: Tensor | None, tokens: Tensor | None) -> Tensor:
+        if self.live is not None and (self.live.learns or tokens is not None):
+            whitened: Tensor = self.live(rows, tokens)
+            return whitened
+        return self.texts if rows is None else self.texts[rows]
 
     def _candidates(self, batch: SequenceBatch) -> tuple[Tensor | None, Tensor | None]:
         """(rows, correction) of a sampled softmax, or (None, None) for the full one.
@@ -140,7 +170,6 @@ class SequenceNetwork(nn.Module):
         everything = len(self.frequency)
         drawn = torch.randint(everything, (self.negatives,))
         rows = torch.unique(torch.cat([batch.inputs[batch.real], batch.targets, drawn]))
-        rows = rows if batch.real.all() else torch.unique(torch.cat([rows, rows.new_zeros(1)]))
         seen = 1 - (1 - self.frequency[rows]).pow(len(batch.targets))
         sampled = 1 - (1 - 1 / everything) ** self.negatives
         return rows, -(seen + (1 - seen) * sampled).log()

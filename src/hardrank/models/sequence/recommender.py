@@ -94,7 +94,7 @@ class SequenceRecommender:
                 if new.any():
                     scores[:, new] = self._aligned(read)(read.by_text @ by_text[new].t())
             if (read.lengths == 0).any():
-                scores[read.lengths == 0] = torch.from_numpy(np.log1p(self.counts)).float()[rows]
+                scores[read.lengths == 0] = self.popularity(slate.items)
             return np.asarray(scores.numpy())
 
     def top(self, queries: Queries, k: int) -> Ranks:
@@ -106,11 +106,17 @@ class SequenceRecommender:
         return SequenceRecommender(self.network, items, self.counts, self.source, self.length)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        out = {f"network/{k}": v.detach().numpy() for k, v in self.network.state_dict().items()}
+        out = {
+            f"network/{k}": v.detach().numpy()
+            for k, v in self.network.state_dict().items()
+            if not k.startswith("live.")
+        }
         out["counts"] = self.counts
         if self.source is not None:
             out["whitening/mean"] = self.source.whitening.mean
             out["whitening/projection"] = self.source.whitening.projection
+            learned = self.source.encoder.arrays(self.source.learned)
+            out |= {f"encoder/{name}": value for name, value in learned.items()}
         return out
 
     # White box
@@ -130,10 +136,14 @@ class SequenceRecommender:
     ) -> Scores:
         return surfaces.perturbed_scores(self, site, goal, queries, items, delta)
 
-    def text_gradient(self, queries: Queries, item: int, text: str) -> TextGradient:
-        """Derivative of the promotion loss (soft exposure) by each word of `text`, were it
-        the whole text of row `item`."""
-        return surfaces.text_gradient(self, queries, item, text)
+    def text_gradient(
+        self, goal: GoalKind, queries: Queries, item: int, text: str, *, field: str = "title"
+    ) -> TextGradient:
+        """Derivative of the loss of `surface` by each word of `text`, if the `field` of row
+        `item` read so; its other fields stay. Raises `Unsupported` for a model without text
+        and for other goals than `promote` and `demote`."""
+        slate = Slate(items=np.array([item]), texts=(text,), field=field)
+        return surfaces.text_gradient(self, goal, queries, slate)
 
     # Inside, used by `surfaces`
 
@@ -145,6 +155,10 @@ class SequenceRecommender:
     def to_full_scale(self, queries: Queries, by_text: Tensor) -> Tensor:
         """(Q, N) scores of the text head -> the scale of the full scores."""
         return self._aligned(self._read(queries))(by_text)
+
+    def popularity(self, items: Ints) -> Tensor:
+        """(B,) what these items score for a query without history."""
+        return torch.from_numpy(np.log1p(self.counts[items])).float()
 
     def is_new(self, items: Ints) -> Tensor:
         """(B,) True where scores come from the text head."""

@@ -13,17 +13,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hardrank.data import Queries
+from hardrank.data import Queries, Slate, render
 from hardrank.errors import Unsupported
-from hardrank.models.common import tiles, whole
+from hardrank.models.common import slate_texts, tiles, whole
 from hardrank.models.encoders.words import word_gradient
+from hardrank.models.sequence.texts import TextSource
 from hardrank.recommender import LossSurface, TextGradient, mask_seen
 from hardrank.types import GoalKind, Ints, Scores, Site
-from hardrank.models.sequence.texts import TextSource
 
 if TYPE_CHECKING:
     from hardrank.models.sequence.recommender import SequenceRecommender
@@ -43,12 +44,9 @@ def surface(
     if goal in ("promote", "demote") and site in ("item-vectors", "token-embeddings"):
         vectors = _moved(model, site, items)
         kth = torch.from_numpy(kth_scores(model, queries))
-        sign = 1.0 if goal == "promote" else -1.0
 
         def loss(delta: Tensor) -> Tensor:
-            scores = _scores(model, queries, items, vectors.of(delta))
-            exposure: Tensor = torch.logsumexp(F.logsigmoid(scores - kth[:, None]), 0)
-            return sign * (exposure - float(np.log(len(queries))))
+            return _exposure(_scores(model, queries, items, vectors.of(delta)), kth, goal)
 
         return LossSurface(loss=loss, like=vectors.like, scale=vectors.scale, mask=vectors.mask)
     raise Unsupported(f"this model has no surface for goal '{goal}' at '{site}'")
@@ -65,8 +63,7 @@ def perturbed_scores(
     """See `hardrank.recommender.Differentiable`."""
     with torch.no_grad():
         if goal == "degrade" and site == "history-vectors":
-            states = _history_states(model, queries, delta)
-            return np.asarray((states @ model.vectors.t()).numpy())
+            return np.asarray(_history_scores(model, queries, delta).numpy())
         if goal in ("promote", "demote") and site in ("item-vectors", "token-embeddings"):
             moved = _moved(model, site, items).of(delta)
             return np.asarray(_scores(model, queries, items, moved).numpy())
@@ -74,21 +71,43 @@ def perturbed_scores(
 
 
 def text_gradient(
-    model: "SequenceRecommender", queries: Queries, item: int, text: str
+    model: "SequenceRecommender", goal: GoalKind, queries: Queries, slate: Slate
 ) -> TextGradient:
+    """By the words that the slate's one candidate has in its rewritten field."""
+    if goal not in ("promote", "demote"):
+        raise Unsupported(f"the words of one item have no gradient for goal '{goal}'")
     source = _source(model)
+    assert slate.texts is not None
+    (text,) = slate_texts(model.items, slate, source.fields)
     tokens = source.encoder.tokenise([text])
     embeds = source.encoder.token_embeddings(tokens.ids).detach().requires_grad_(True)
-    ids, _ = model.parts(np.array([item]))
+    ids, _ = model.parts(slate.items)
     whitened = source.whitening(source.encoder.from_embeddings(embeds, tokens.mask))
     by_text = model.network.tower.from_text(whitened)
     kth = torch.from_numpy(kth_scores(model, queries))
-    scores = _scores(model, queries, np.array([item]), (ids + by_text, by_text))
-    loss = torch.logsumexp(F.logsigmoid(scores - kth[:, None]), 0).sum()
-    (gradient,) = torch.autograd.grad(loss, embeds)
-    return word_gradient(
+    scores = _scores(model, queries, slate.items, (ids + by_text, by_text))
+    (gradient,) = torch.autograd.grad(_exposure(scores, kth, goal).sum(), embeds)
+    found = word_gradient(
         source.encoder.words(text), gradient[0].numpy(), embeds[0].detach().numpy()
     )
+    return _of_field(found, model.items[slate.items], slate, source.fields)
+
+
+def _of_field(
+    found: TextGradient, item: pl.DataFrame, slate: Slate, fields: tuple[str, ...]
+) -> TextGradient:
+    """The rewritten field's part of what was found for all fields together; zeros for a
+    field that the model does not read."""
+    assert slate.texts is not None
+    words = tuple(slate.texts[0].split())
+    if slate.field not in fields:
+        nothing = np.zeros((len(words), found.gradient.shape[1]), dtype=np.float32)
+        return TextGradient(words=words, gradient=nothing, current=nothing)
+    earlier = fields[: fields.index(slate.field)]
+    before = render(item, earlier)[0] if earlier else ""
+    start = len(before.split()) + 1 if before else 0  # the separator counts as a word
+    part = slice(start, start + len(words))
+    return TextGradient(words=words, gradient=found.gradient[part], current=found.current[part])
 
 
 def kth_scores(model: "SequenceRecommender", queries: Queries) -> Scores:
@@ -99,6 +118,13 @@ def kth_scores(model: "SequenceRecommender", queries: Queries) -> Scores:
         scores = torch.from_numpy(mask_seen(model.score(part, slate), part))
         out.append(scores.topk(min(_LIST, len(slate)), dim=1).values[:, -1].numpy())
     return np.concatenate(out)
+
+
+def _exposure(scores: Tensor, kth: Tensor, goal: GoalKind) -> Tensor:
+    """(B,) log soft exposure of items with these (Q, B) scores, negative for `demote`."""
+    exposure: Tensor = torch.logsumexp(F.logsigmoid(scores - kth[:, None]), 0)
+    sign = 1.0 if goal == "promote" else -1.0
+    return sign * (exposure - float(np.log(len(scores))))
 
 
 class _Moved:
@@ -148,10 +174,11 @@ def _scores(
     states, text_states = model.read(queries)
     scores = states @ full.t()
     new = model.is_new(items)
-    if text_states is None or by_text is None or not new.any():
-        return scores
-    aligned = model.to_full_scale(queries, text_states @ by_text.t())
-    return torch.where(new, aligned, scores)
+    if text_states is not None and by_text is not None and new.any():
+        aligned = model.to_full_scale(queries, text_states @ by_text.t())
+        scores = torch.where(new, aligned, scores)
+    bare = torch.from_numpy(queries.lengths == 0)
+    return torch.where(bare[:, None], model.popularity(items), scores) if bare.any() else scores
 
 
 def _history_surface(model: "SequenceRecommender", queries: Queries, items: Ints) -> LossSurface:
@@ -161,17 +188,26 @@ def _history_surface(model: "SequenceRecommender", queries: Queries, items: Ints
     targets = torch.from_numpy(items)
 
     def loss(delta: Tensor) -> Tensor:
-        states = _history_states(model, queries, delta)
-        return F.cross_entropy(states @ model.vectors.t(), targets, reduction="none")
+        scores = _history_scores(model, queries, delta)
+        return F.cross_entropy(scores, targets, reduction="none")
 
     scale = float(like.norm(dim=-1)[mask].mean())
     return LossSurface(loss=loss, like=like, scale=scale, mask=mask)
 
 
-def _history_states(model: "SequenceRecommender", queries: Queries, delta: Tensor) -> Tensor:
+def _history_scores(model: "SequenceRecommender", queries: Queries, delta: Tensor) -> Tensor:
+    """(B, I) scores of the catalogue after histories whose vectors moved by delta. New items
+    come through the text head, on the scale that the clean histories give."""
     lengths, padded = _histories(model, queries)
-    states: Tensor = model.network.transformer(model.vectors[padded] + delta)
-    return states[torch.arange(len(states)), lengths - 1]
+    read: Tensor = model.network.transformer(model.vectors[padded] + delta)
+    states = read[torch.arange(len(read)), lengths - 1]
+    scores = states @ model.vectors.t()
+    new = np.flatnonzero(model.is_new(np.arange(len(model.counts))).numpy())
+    head, (_, by_text) = model.network.text_states, model.parts(new)
+    if not len(new) or head is None or by_text is None:
+        return scores
+    aligned = model.to_full_scale(queries, head(states) @ by_text.t())
+    return scores.index_copy(1, torch.from_numpy(new), aligned)
 
 
 def _histories(model: "SequenceRecommender", queries: Queries) -> tuple[Tensor, Tensor]:

@@ -47,6 +47,8 @@ class TextSource:
     encoder: TextEncoder
     fields: tuple[str, ...]
     whitening: Whitening
+    learned: tuple[str, ...] = ()
+    """Names of the encoder's weights that training changed."""
 
     def __call__(self, texts: Sequence[str], *, keep: bool = True) -> Tensor:
         """(N, X). keep: False for an attack's passing candidates."""

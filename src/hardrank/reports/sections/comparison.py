@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
-from hardrank.reports.layout import change_cell, number_cell, section, table
+from hardrank.reports.layout import change_cell, doubts, number_cell, section, table
 from hardrank.reports.markup import Html, tag
 from hardrank.reports.table import Row, comparison
 from hardrank.reports.verdict import verdict
@@ -22,8 +22,16 @@ def comparison_section(evidence: Evidence) -> Html:
     if verdict(evidence).status == "unreliable":
         rows = tuple(_unclaimed(row) for row in rows)
     body = []
-    for heading, group in groupby(rows, key=lambda row: row.heading):
-        head = tag("th", heading, colspan=4 if both else 2, scope="rowgroup")
+    for (heading, detail), group in groupby(rows, key=lambda row: (row.heading, row.detail)):
+        small = tag("span", detail, class_="options") if detail else None
+        head = tag(
+            "th",
+            heading,
+            " " if detail else None,
+            small,
+            colspan=4 if both else 2,
+            scope="rowgroup",
+        )
         body.append(tag("tr", head, class_="group"))
         body += [_row(row, both) for row in group]
     columns = ["Measure", CONTROL.capitalize()]
@@ -34,7 +42,8 @@ def comparison_section(evidence: Evidence) -> Html:
     )
     title = "Control and hardened, side by side" if both else "The control model"
     made = table(evidence.model, columns, body, "numbers lined stacks")
-    return section("comparison", title, lead, made)
+    why = doubts(f for row in rows for f in (row.control, row.hardened))
+    return section("comparison", title, lead, why, made)
 
 
 def _unclaimed(row: Row) -> Row:

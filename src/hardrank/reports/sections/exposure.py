@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
-from hardrank.reports.layout import figure, legend, section
+from hardrank.reports.layout import attack_label, figure, legend, section
 from hardrank.reports.markup import Html, tag
 from hardrank.reports.numbers import count, percent
 from hardrank.reports.scales import Linear, nice_ticks, padded
@@ -43,8 +43,8 @@ def exposure_section(evidence: Evidence) -> Html:
     return section(
         "targets",
         "Every target",
-        "Each column is one attacked item, sorted by what the attack won on the control; the "
-        "stem runs from its exposure before to its exposure after. Means over seeds.",
+        "Each column is one attacked item, sorted by its exposure after the attack on the control; "
+        "the stem runs from its exposure before to its exposure after. Means over seeds.",
         legend(arms),
         tag("div", dots, class_="panels"),
         tag("h3", "Positions gained"),
@@ -87,21 +87,22 @@ def _dots(trial: str, arms: dict[str, list[Target]], top: float) -> Html:
     y = Linear(marks[0], marks[-1], _BOTTOM, _TOP)
     x = Linear(-0.5, max(len(order) - 0.5, 0.5), _LEFT, _RIGHT)
     step = min(3.4, (_RIGHT - _LEFT) / len(order) * 0.2)
+    size, cap = min(3.0, max(1.4, step * 1.1)), min(2.5, step)
     drawn = [left_axis([(v, y(v)) for v in marks], _LEFT, _RIGHT, percent)]
     for arm, offset in ((CONTROL, -step), (HARDENED, step)):
         for t in arms.get(arm, []):
             at = x(order[t.item]) + (offset if len(arms) > 1 else 0.0)
             hint = f"{t.item}, {arm}: {percent(t.before)} to {percent(t.after)}"
             drawn.append(rule(at, y(t.before), at, y(t.after), f"stem {arm}"))
-            drawn.append(rule(at - 2.5, y(t.before), at + 2.5, y(t.before), f"stem {arm}"))
-            drawn.append(mark(at, y(t.after), arm, hint, size=3.0))
+            drawn.append(rule(at - cap, y(t.before), at + cap, y(t.before), f"stem {arm}"))
+            drawn.append(mark(at, y(t.after), arm, hint, size=size))
     middle = (_LEFT + _RIGHT) / 2
     drawn.append(text(middle, _BOTTOM + 20, f"{len(order)} targets, most exposed first", "label"))
     image = chart(
         _WIDTH, _HEIGHT - 14, f"Exposure of each target under {attack_name(trial)}",
         _said(arms), *drawn,
     )  # fmt: skip
-    caption = [tag("b", attack_name(trial)), tag("span", "Exposure per target", class_="small")]
+    caption = [tag("b", attack_label(trial)), tag("span", "Exposure per target", class_="small")]
     return figure(caption, image)
 
 
@@ -141,4 +142,4 @@ def _shifts(trial: str, arms: dict[str, list[Target]], span: tuple[float, float]
     axis = bottom_axis([(v, x(v)) for v in marks], bottom, count, "positions gained", 203)
     image = chart(_WIDTH, bottom + 44, f"Positions gained under {attack_name(trial)}",
                   "; ".join(said), *drawn, axis)  # fmt: skip
-    return figure(tag("b", attack_name(trial)), image)
+    return figure(tag("b", attack_label(trial)), image)

@@ -2,9 +2,9 @@
 
 from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
-from hardrank.reports.layout import section, state, table
+from hardrank.reports.layout import attack_label, doubts, section, state, table
 from hardrank.reports.markup import Html, tag
-from hardrank.reports.words import attack_name, gate_name, gate_state
+from hardrank.reports.words import gate_name, gate_state
 
 __all__ = ["coverage", "coverage_section", "gates_section"]
 
@@ -49,13 +49,22 @@ def coverage_section(evidence: Evidence) -> Html:
         "What was attacked and what was not. An attack that could not run is listed with its "
         "reason; nothing is left out silently."
     )
-    body = [
-        tag("tr", tag("th", name, scope="row"), [state(*cells[arm]) for arm in arms])
-        for name, cells in rows.items()
-    ]
+    body = []
+    for (trial, what), cells in rows.items():
+        small = tag("span", what, class_="small") if what else None
+        head = tag("th", attack_label(trial), small, scope="row")
+        body.append(tag("tr", head, [_covered_cell(*cells[arm]) for arm in arms]))
     body.append(_privacy(evidence, len(arms)))
-    head = ["Attack", *(arm.capitalize() for arm in arms)]
-    return section("coverage", "Coverage", lead, table("Attack by arm", head, body, "matrix"))
+    columns = ["Attack", *(arm.capitalize() for arm in arms)]
+    why = doubts(f for f in _attacked(evidence) if f.value is not None)
+    return section(
+        "coverage", "Coverage", lead, why, table("Attack by arm", columns, body, "matrix")
+    )
+
+
+def _covered_cell(name: str, detail: str) -> Html:
+    """Why a result is unreliable stands once above the table, not in every cell."""
+    return state(name) if name == "unreliable" else state(name, detail)
 
 
 def _privacy(evidence: Evidence, width: int) -> Html:
@@ -65,25 +74,35 @@ def _privacy(evidence: Evidence, width: int) -> Html:
     return tag("tr", tag("th", "privacy", scope="row"), [cell] * width)
 
 
-def coverage(evidence: Evidence) -> dict[str, dict[str, tuple[str, str]]]:
-    """Attack -> arm -> state and detail. Every attack has a cell for every arm."""
-    keys: dict[str, dict[str, list[Finding]]] = {}
-    for f in evidence.findings:
-        model, _, arm = f.subject.partition("/")
-        if model == evidence.model and f.audit != "gate" and f.trial not in ("clean", ""):
-            keys.setdefault(_name(f), {}).setdefault(arm, []).append(f)
+def coverage(evidence: Evidence) -> dict[tuple[str, str], dict[str, tuple[str, str]]]:
+    """Attack label and what it was aimed at -> arm -> state and detail. Every attack has a
+    cell for every arm."""
+    keys: dict[tuple[str, str], dict[str, list[Finding]]] = {}
+    for f in _attacked(evidence):
+        keys.setdefault((f.trial, _aim(f)), {}).setdefault(f.subject.partition("/")[2], []).append(
+            f
+        )
     return {
         name: {arm: _covered(arms.get(arm, [])) for arm in (CONTROL, HARDENED)}
         for name, arms in keys.items()
     }
 
 
-def _name(f: Finding) -> str:
-    parts = [attack_name(f.trial)]
-    if f.audit != "promotion":
-        parts += [str(f.where[c]) for c in ("goal", "site") if isinstance(f.where.get(c), str)]
-        parts += [f.audit] if len(parts) == 1 else []
-    return ", ".join(parts)
+def _attacked(evidence: Evidence) -> list[Finding]:
+    return [
+        f
+        for f in evidence.findings
+        if f.subject.partition("/")[0] == evidence.model
+        and f.audit != "gate"
+        and f.trial not in ("clean", "")
+    ]
+
+
+def _aim(f: Finding) -> str:
+    if f.audit == "promotion":
+        return ""
+    parts = [str(f.where[c]) for c in ("goal", "site") if isinstance(f.where.get(c), str)]
+    return ", ".join(parts or [f.audit])
 
 
 def _covered(found: list[Finding]) -> tuple[str, str]:

@@ -1,7 +1,10 @@
 """Who pays for the hardening: change of clean quality by group of items."""
 
+from collections.abc import Iterable
+
+from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
-from hardrank.reports.layout import change_cell, figure, number_cell, section, table
+from hardrank.reports.layout import change_cell, doubts, figure, number_cell, section, table
 from hardrank.reports.markup import Html, tag
 from hardrank.reports.numbers import interval, relative, signed
 from hardrank.reports.scales import Linear, nice_ticks, padded
@@ -31,6 +34,7 @@ def price_section(evidence: Evidence) -> Html:
         "Burying rare and new items also stops promotion, so quality is stated for each group "
         "of held-out items. Left of zero is a loss.",
         tag("div", figure(caption, _draw(changes, k)), _table(evidence, changes), class_="split"),
+        doubts(f for arm in (CONTROL, HARDENED) for f in _quality(evidence, arm, changes)),
     )
 
 
@@ -75,6 +79,11 @@ def _table(evidence: Evidence, changes: dict[str, Change]) -> Html:
         body.append(tag("tr", label, cells, change_cell(change)))
     head = ["Held-out item", "Control", "Hardened", "Change"]
     return table(f"Clean NDCG@{cutoff(evidence)} by group", head, body, "numbers stacks")
+
+
+def _quality(evidence: Evidence, arm: str, groups: Iterable[str]) -> list[Finding | None]:
+    subject = evidence.subject(arm)
+    return [named(evidence.of("utility", subject=subject, group=g), "ndcg") for g in groups]
 
 
 def _count(finding: object) -> str:

@@ -1,80 +1,60 @@
-"""All models, baselines included, warm and cold in one table."""
+"""All models, baselines included, in one table: one row a model."""
 
-from hardrank.findings import Finding
+from itertools import groupby
+
 from hardrank.reports.evidence import Evidence
-from hardrank.reports.layout import note, number_cell, section, table
+from hardrank.reports.layout import doubts, note, number_cell, scroll, section
 from hardrank.reports.markup import Html, tag
-from hardrank.reports.numbers import metric_k
-from hardrank.reports.words import metric_name, place, spell_of
+from hardrank.reports.models import ModelRow, Models, models
+from hardrank.reports.words import spell_of
 
 __all__ = ["quality_section"]
 
-_METRICS = ("hr", "ndcg", "mrr")
-_GROUPS = ("all", "warm", "cold")
-"""Where warm items are stated, `all` (warm and cold together) is left to the findings."""
-
 
 def quality_section(evidence: Evidence) -> Html:
-    found = [f for f in evidence.of("utility", trial="clean") if metric_k(f.metric)[0] in _METRICS]
-    groups = {f.group for f in found} & set(_GROUPS)
-    shown = groups - {"all"} if "warm" in groups else groups
-    columns = sorted(
-        {(f.group, f.metric) for f in found if f.group in shown},
-        key=lambda c: (place(c[0]), _METRICS.index(metric_k(c[1])[0])),
-    )
-    if not columns:
+    found = models(evidence)
+    if found is None:
         return Html("")
-    cells = {(f.subject, f.group, f.metric): f for f in found}
-    best = {column: _best(found, column) for column in columns}
-    subjects = sorted({f.subject for f in found}, key=lambda s: (-_headline(cells, s, columns), s))
-    body = [_row(evidence, subject, columns, cells, best) for subject in subjects]
-    head = ["Model", *(f"{group.capitalize()} {metric_name(metric)}" for group, metric in columns)]
-    protocols = dict.fromkeys(f.protocol for f in found if f.protocol)
-    stated = list(protocols) or [evidence.facts.protocol or "not stated"]
+    trained = [r for r in found.rows if not r.stage]
+    staged = [r for r in found.rows if r.stage]
+    body = [_row(evidence, found, row) for row in trained]
+    if staged:
+        apart = tag("th", "After the hardening stage", colspan=len(found.columns) + 1,
+                    scope="rowgroup")  # fmt: skip
+        body.append(tag("tr", apart, class_="group"))
+        body += [_row(evidence, found, row) for row in staged]
+    caption = "Clean ranking quality"
+    made = tag("table", tag("caption", caption), tag("thead", _head(found)), tag("tbody", body),
+               class_="numbers wide")  # fmt: skip
+    lead = "One row a model; the best of each column, among models as trained, is bold."
+    if any(c.hidden for c in found.columns):
+        lead += " Cold items were in no training event: only text can rank them."
     return section(
         "quality",
         "Quality of every model",
-        "Warm items were in training, cold items were not. The best of each column is bold.",
-        table("Clean ranking quality", head, body, "numbers wide"),
-        [note([tag("b", "Protocol. "), text]) for text in stated],
+        lead,
+        doubts(f for row in found.rows for f in row.cells.values()),
+        scroll(caption, made),
+        [note(text) for text in found.notes],
     )
 
 
-Columns = list[tuple[str, str]]
-Cells = dict[tuple[str, str, str], Finding]
+def _head(found: Models) -> list[Html]:
+    """Two lines: what was ranked, then the metrics."""
+    tops = [(name, len(list(group))) for name, group in groupby(c.heading for c in found.columns)]
+    first = tag("th", "Model", scope="col", rowspan=2)
+    over = [tag("th", name, scope="colgroup", colspan=width) for name, width in tops]
+    under = [tag("th", c.label, scope="col") for c in found.columns]
+    return [tag("tr", first, over, class_="over"), tag("tr", under, class_="under")]
 
 
-def _best(found: list[Finding], column: tuple[str, str]) -> float | None:
-    values = [f.value for f in found if (f.group, f.metric) == column and f.value is not None]
-    return max(values, default=None)
-
-
-def _headline(cells: Cells, subject: str, columns: Columns) -> float:
-    """What the table is sorted by: NDCG of the first group."""
-    for group, metric in columns:
-        if metric_k(metric)[0] == "ndcg":
-            found = cells.get((subject, group, metric))
-            return found.value if found and found.value is not None else -1.0
-    return -1.0
-
-
-def _row(
-    evidence: Evidence,
-    subject: str,
-    columns: Columns,
-    cells: Cells,
-    best: dict[tuple[str, str], float | None],
-) -> Html:
-    model, _, arm = subject.partition("/")
-    label = [model, tag("span", arm, class_="small")] if arm not in ("", "base") else [model]
-    made = []
-    for column in columns:
-        found = cells.get((subject, *column))
-        top = found is not None and found.value is not None and found.value == best[column]
-        made.append(number_cell(found, spell_of(column[1]), lead=top))
-    return tag(
-        "tr",
-        tag("th", label, scope="row"),
-        made,
-        class_="ours" if model == evidence.model else None,
-    )
+def _row(evidence: Evidence, found: Models, row: ModelRow) -> Html:
+    name = [row.model, tag("span", row.stage, class_="small")] if row.stage else row.model
+    cells = []
+    for column in found.columns:
+        cell = row.cells.get(column)
+        value = cell.value if cell is not None and not row.stage else None
+        top = value is not None and value == found.best(column)
+        cells.append(number_cell(cell, spell_of(column.metric), lead=top))
+    ours = row.model == evidence.model
+    return tag("tr", tag("th", name, scope="row"), cells, class_="ours" if ours else None)

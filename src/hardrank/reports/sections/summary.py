@@ -4,7 +4,7 @@ from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
 from hardrank.reports.markup import Html, tag
 from hardrank.reports.numbers import Spell, interval, percent, relative, signed
-from hardrank.reports.table import Change, cutoff, effect, named, price
+from hardrank.reports.table import Change, cutoff, effect, named, price, trials
 from hardrank.reports.verdict import Status, strongest, verdict
 from hardrank.reports.words import attack_name, gate_state
 
@@ -25,13 +25,11 @@ def summary_section(evidence: Evidence) -> Html:
     found = verdict(evidence)
     sign, kind = _LOOKS[found.status]
     badge = tag("span", sign, class_="sign", aria_hidden="true")
-    first, *rest = found.sentences
     caveats = tag("ul", [tag("li", c) for c in found.caveats], class_="caveats")
     return tag(
         "section",
         tag("h2", badge, found.label, class_=f"status {kind}", id="verdict-title"),
-        tag("p", first, class_="first"),
-        [tag("p", sentence, class_="next") for sentence in rest],
+        [tag("p", sentence) for sentence in found.sentences],
         caveats if found.caveats else None,
         tag("div", _figures(evidence, found.status), class_="figures"),
         id="verdict",
@@ -49,19 +47,29 @@ def _figures(evidence: Evidence, status: Status) -> list[Html]:
         for arm in (CONTROL,) if status == "unreliable" else (CONTROL, HARDENED):
             rows = evidence.of("promotion", subject=evidence.subject(arm), trial=gain.trial)
             after = named(rows, "er_after") or named(rows, "er_gain")
-            label = f"Exposure@{k} under {attack_name(gain.trial)}, {arm}"
+            attack = attack_name(gain.trial, trials(evidence))
+            label = f"Exposure@{k} under {attack}, {arm}"
             made += [_stat(label, after, percent, arm)] if after else []
         defence = None if status == "unreliable" else effect(evidence, gain.trial)
-        made += [_stat("Gain removed by hardening", defence, relative)] if defence else []
+        made += (
+            [_stat("Gain removed by hardening", defence, relative, none="no effect")]
+            if defence
+            else []
+        )
     change = price(evidence, "all") if evidence.has_hardened else None
     if change is not None:
-        made.append(_stat(f"Change of clean NDCG@{k}", change, signed(relative)))
+        made.append(_stat(f"Change of clean NDCG@{k}", change, signed(relative), none="no change"))
     return [*made, _gates(evidence)]
 
 
-def _stat(label: str, found: Finding | Change, spell: Spell, arm: str = "") -> Html:
+def _stat(
+    label: str, found: Finding | Change, spell: Spell, arm: str = "", *, none: str = ""
+) -> Html:
+    """`none`: what was not measured where the interval holds 0."""
     value = "no value" if found.value is None else spell(found.value)
     around = interval(found.low, found.high, spell) or "no interval"
+    if none and found.low is not None and found.high is not None and found.low <= 0 <= found.high:
+        around += f", {none} measured"
     return _box(label, value, around, arm)
 
 
@@ -78,6 +86,6 @@ def _box(label: str, value: str, below: str, class_: str = "") -> Html:
 def _gates(evidence: Evidence) -> Html:
     gates = [f for f in evidence.of("gate") if f.subject.partition("/")[0] == evidence.model]
     states = [gate_state(f) for f in gates]
-    failed, missing = states.count("failed"), states.count("not run")
-    below = f"{failed} failed, {missing} not run" if states else "none was run"
+    told = [f"{n} {s}" for s in ("failed", "undecided", "not run") if (n := states.count(s))]
+    below = (", ".join(told) or "all of them") if states else "none was run"
     return _box("Gates passed", f"{states.count('passed')} of {len(states)}", below)

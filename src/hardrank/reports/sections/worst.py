@@ -3,10 +3,9 @@
 from hardrank.reports.cases import Case, worst_cases
 from hardrank.reports.diffs import Piece
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
-from hardrank.reports.layout import section
+from hardrank.reports.layout import attack_label, section
 from hardrank.reports.markup import Html, join, tag
 from hardrank.reports.numbers import count, percent, plain
-from hardrank.reports.words import attack_name
 
 __all__ = ["worst_section"]
 
@@ -39,7 +38,7 @@ def _card(case: Case) -> Html:
         ("Seed", _known(case.seed)),
     ]
     head = tag(
-        "p", tag("b", attack_name(case.trial)), " on item ", tag("bdi", case.item),
+        "p", tag("b", attack_label(case.trial)), " on item ", tag("bdi", case.item),
         tag("span", percent(case.before), " → ", tag("strong", percent(case.after)),
             class_="swing", title="exposure before and after"),
         class_="case-head",

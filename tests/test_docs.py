@@ -1,0 +1,163 @@
+"""What the documents say is true: commands exist, files are right, examples run."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from hardrank.cli.main import app
+from hardrank.experiment import parse_experiment
+from hardrank.experiment.reference import described, reference
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(path: Path) -> Iterator[tuple[str, str]]:
+    """(language, text) of each fenced block."""
+    for found in re.finditer(r"^```(\w*)\n(.*?)^```", path.read_text("utf-8"), re.M | re.S):
+        yield found[1], found[2]
+
+
+def commands() -> dict[str, set[str]]:
+    """`data check` -> its options, for every command of the command line."""
+    found: dict[str, set[str]] = {}
+
+    def walk(command: object, name: str) -> None:
+        inner = getattr(command, "commands", {})
+        for key, each in inner.items():
+            walk(each, f"{name} {key}".strip())
+        options = {o for p in command.params for o in p.opts}  # type: ignore[attr-defined]
+        found[name] = {*options, "--help"}
+
+    walk(typer.main.get_command(app), "")
+    return found
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda p: p.name)
+def test_only_commands_that_exist_are_mentioned(path: Path) -> None:
+    known = commands()
+    text = path.read_text("utf-8")
+    for found in re.finditer(r"^hardrank .*$|`hardrank [^`]*`", text, re.M):
+        line = found[0].strip("`")
+        words = shlex.split(line, comments=True)[1:]
+        choices = words[1].split("|") if len(words) > 1 else [""]
+        for choice in choices:
+            two = f"{words[0]} {choice}".strip()
+            name = two if two in known else words[0]
+            assert name in known, f"{path.name}: no such command: {line}"
+            assert words[0] not in ("data", "report", "attack") or name == two or "--" in two, line
+            options = {w.split("=")[0] for w in words if re.match(r"--?[a-z]", w)}
+            assert options <= known[name], f"{path.name}: no such option: {line}"
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda p: p.name)
+def test_make_targets_that_are_mentioned_exist(path: Path) -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    named = re.findall(r"^make (\w+)|`make (\w+)", path.read_text("utf-8"), re.M)
+    assert {a or b for a, b in named} <= targets
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda p: p.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text):
+        assert link.startswith("https://") or (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda p: p.name)
+def test_experiments_in_documents_are_right(path: Path) -> None:
+    for language, text in blocks(path):
+        if language == "toml" and "name =" in text:
+            assert parse_experiment(tomllib.loads(text), source=path.name).name
+
+
+def run(command: list[str], folder: Path) -> str:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HARDRANK_CACHE": str(folder / "cache"),
+        "COLUMNS": "100",
+    }
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_readme_example_runs(tmp_path: Path) -> None:
+    (code,) = (text for language, text in blocks(ROOT / "README.md") if language == "python")
+    said = run([sys.executable, "-c", code], tmp_path)
+    assert "item_id" in said
+    assert (tmp_path / "my-bundle" / "SHA256SUMS").is_file()
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs(tmp_path: Path) -> None:
+    """S0-08: one command, one report; S0-17: with its control."""
+    said, code = {}, ""
+    for language, text in blocks(ROOT / "docs" / "tutorial.md"):
+        if language == "toml":
+            (tmp_path / "first.toml").write_text(text, "utf-8")
+        elif language == "sh":
+            for line in text.splitlines():
+                said[line] = run(["bash", "-c", line], tmp_path)
+        elif language == "python":
+            code += text
+    folder = tmp_path / "runs" / "first"
+    table = said["hardrank run first.toml --out runs/first"]
+    assert table.startswith("Verdict: ")
+    assert "report: runs/first/report.html" in table
+    (verified,) = said["hardrank report verify runs/first"].splitlines()
+    right, total = re.findall(r"\d+", verified)[:2]
+    assert right == total and int(total) > 100
+    for named in (
+        "report.html",
+        "report.md",
+        "findings.json",
+        "samples.parquet",
+        "bundle/spec.json",
+    ):
+        assert (folder / named).is_file(), named
+    recommended = [text for line, text in said.items() if line.startswith("hardrank recommend")]
+    assert [len(text.splitlines()) for text in recommended] == [6, 6]  # a banner and five items
+    attack = run([sys.executable, "-c", code], tmp_path)
+    assert "-> " in attack and "2 words" in attack
+    again = run(["bash", "-c", "hardrank run first.toml --out runs/first"], tmp_path)
+    assert again == table
+
+
+def test_the_reference_of_the_experiment_file_is_current() -> None:
+    """Every key of every spec, with its default: run the command that the page names."""
+    assert (ROOT / "docs" / "experiment.md").read_text("utf-8") == reference()
+
+
+def test_every_key_of_every_spec_is_in_the_reference() -> None:
+    text = (ROOT / "docs" / "experiment.md").read_text("utf-8")
+    sections = dict(re.findall(r"^## `(.+?)`\n(.*?)(?=^## |\Z)", text, re.M | re.S))
+    assert len(sections) == len(described())
+    for made, section in zip(described(), sections.values(), strict=True):
+        for name in made.__dataclass_fields__:  # type: ignore[attr-defined]
+            assert name == "kind" or f"| `{name}` |" in section, f"{made.__name__}.{name}"
+
+
+def test_the_table_of_requirements_names_tests_that_show_them() -> None:
+    """Each row's test file exists and cites the row."""
+    text = (ROOT / "docs" / "requirements.md").read_text("utf-8")
+    rows = re.findall(r"^\| (S\d-\d\d) \|.*\| (.*?) \|$", text, re.M)
+    assert len(rows) > 20
+    assert [row for row, _ in rows] == sorted({row for row, _ in rows})
+    for row, shown in rows:
+        files = re.findall(r"`(tests/[^`:]+\.py)", shown)
+        assert files, row
+        for name in files:
+            assert row in (ROOT / name).read_text("utf-8"), f"{name} does not cite {row}"
