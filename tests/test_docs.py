@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,9 @@ def test_only_commands_that_exist_are_mentioned(path: Path) -> None:
     for found in re.finditer(r"^hardrank .*$|`hardrank [^`]*`", text, re.M):
         line = found[0].strip("`")
         words = shlex.split(line, comments=True)[1:]
+        if words[0].startswith("-"):
+            assert words[0] in known[""], f"{path.name}: no such option: {line}"
+            continue
         choices = words[1].split("|") if len(words) > 1 else [""]
         for choice in choices:
             two = f"{words[0]} {choice}".strip()
@@ -132,6 +136,11 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     assert [len(text.splitlines()) for text in recommended] == [6, 6]  # a banner and five items
     attack = run([sys.executable, "-c", code], tmp_path)
     assert "-> " in attack and "2 words" in attack
+    page = (folder / "report.html").read_bytes()
+    limited = "ulimit -f 4; trap '' XFSZ; hardrank report render runs/first 2>&1; [ $? = 4 ]"
+    assert "nothing half-written was left" in run(["bash", "-c", limited], tmp_path)
+    assert (folder / "report.html").read_bytes() == page
+    assert not list(folder.glob(".*"))
     again = run(["bash", "-c", "hardrank run first.toml --out runs/first"], tmp_path)
     assert again == table
 
@@ -146,7 +155,7 @@ def test_every_key_of_every_spec_is_in_the_reference() -> None:
     sections = dict(re.findall(r"^## `(.+?)`\n(.*?)(?=^## |\Z)", text, re.M | re.S))
     assert len(sections) == len(described())
     for made, section in zip(described(), sections.values(), strict=True):
-        for name in made.__dataclass_fields__:  # type: ignore[attr-defined]
+        for name in (f.name for f in fields(made)):
             assert name == "kind" or f"| `{name}` |" in section, f"{made.__name__}.{name}"
 
 

@@ -27,7 +27,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from hardrank.context import RunContext
-from hardrank.data import Dataset, Queries
+from hardrank.data import Dataset, Queries, Slate
 from hardrank.errors import BundleError, DataError
 from hardrank.files import atomic_folder, digest_file, write_json, write_table, write_text
 from hardrank.models import MODELS, Model
@@ -46,7 +46,7 @@ class Bundle:
     recommender: Recommender
     spec: ModelSpec
     histories: Mapping[str, list[str]]
-    """user id -> item ids, oldest first."""
+    """user id -> item ids, oldest first; users in the order of the dataset's rows."""
     about: Mapping[str, Any]
     """Name, seed, versions, dataset fingerprint, `synthetic`, protocol."""
 
@@ -57,17 +57,19 @@ class Bundle:
             raise DataError(
                 f"unknown user '{user_id}'", remedy="ask with a history of item ids or titles"
             )
-        return self.recommend_after(self.histories[user_id], k)
+        rows, row = self._rows, list(self.histories).index(user_id)
+        history = [rows[item] for item in self.histories[user_id]]
+        return self._best(Queries.of([history], users=[row]), k)
 
     def recommend_after(self, history: list[str], k: int = 10) -> pl.DataFrame:
         """The same for anyone with this history: item ids or exact titles, oldest first.
         Raises `DataError` for one that is neither; the error names the closest titles."""
         rows = self._rows
-        queries = Queries.of([[rows[self._known(h)] for h in history]])
+        return self._best(Queries.of([[rows[self._known(h)] for h in history]]), k)
+
+    def _best(self, queries: Queries, k: int) -> pl.DataFrame:
         ranks = self.recommender.top(queries, k)[0]
         ranks = ranks[ranks >= 0]
-        from hardrank.data import Slate
-
         scores = self.recommender.score(queries, Slate(items=ranks))[0]
         found: pl.DataFrame = self.recommender.items[ranks]
         return found.with_columns(score=pl.Series(scores))

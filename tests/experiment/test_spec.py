@@ -1,4 +1,4 @@
-"""Experiment files: every mistake at once, with its path, what is allowed, exit code 2."""
+"""Experiment files (S3-17): every mistake at once, with path and allowed values; exit code 2."""
 
 import subprocess
 import sys

@@ -23,16 +23,21 @@ PROTOCOL = "full ranking over all unseen items; seen items removed; ties count a
 MODEL = "text-sequence"
 NASTY = '<script>alert("x")</script> "><img src=x onerror=alert(1)> \u202egnp.exe | `code` & Co'
 
-_QUALITY = {  # warm HR, NDCG, MRR; cold HR, NDCG, MRR
-    "hybrid/base": (0.0998, 0.0602, 0.0531, 0.0288, 0.0121, 0.0102),
-    "text-sequence/control": (0.0721, 0.0391, 0.0342, 0.0262, 0.0110, 0.0094),
-    "text-sequence/hardened": (0.0714, 0.0385, 0.0337, 0.0259, 0.0109, 0.0093),
-    "tfidf-knn-hybrid/base": (0.0956, 0.0564, 0.0487, 0.0181, 0.0077, 0.0066),
-    "sasrec/base": (0.0841, 0.0423, 0.0371, 0.0, 0.0, 0.0),
-    "item-knn/base": (0.0748, 0.0438, 0.0379, 0.0, 0.0, 0.0),
-    "tfidf-text/base": (0.0539, 0.0306, 0.0261, 0.0193, 0.0081, 0.0070),
-    "bpr-mf/base": (0.0402, 0.0201, 0.0176, 0.0, 0.0, 0.0),
-    "popularity/base": (0.0120, 0.0056, 0.0051, 0.0, 0.0, 0.0),
+_QUALITY = {  # HR, NDCG, MRR over all items, by models as trained and by the hardening stage
+    "hybrid/base": (0.0998, 0.0602, 0.0531),
+    "text-sequence/base": (0.0731, 0.0398, 0.0348),
+    "text-sequence/control": (0.0721, 0.0391, 0.0342),
+    "text-sequence/hardened": (0.0714, 0.0385, 0.0337),
+    "tfidf-knn-hybrid/base": (0.0956, 0.0564, 0.0487),
+    "sasrec/base": (0.0841, 0.0423, 0.0371),
+    "item-knn/base": (0.0748, 0.0438, 0.0379),
+    "tfidf-text/base": (0.0539, 0.0306, 0.0261),
+    "bpr-mf/base": (0.0402, 0.0201, 0.0176),
+    "popularity/base": (0.0120, 0.0056, 0.0051),
+}
+_HIDDEN = {  # HR, NDCG, MRR on warm, then on cold items, of models that never met the cold ones
+    "hybrid/hidden": (0.0991, 0.0598, 0.0527, 0.0288, 0.0121, 0.0102),
+    "text-sequence/hidden": (0.0724, 0.0393, 0.0343, 0.0302, 0.0110, 0.0094),
 }
 _SHARES = {"all": 1.0, "warm": 1.02, "head": 1.6, "mid": 0.9, "tail": 0.42, "cold": 0.28}
 _PRICES = {"all": (0.015, 0.02), "warm": (0.016, 0.02), "head": (0.011, 0.03),
@@ -68,17 +73,18 @@ def ranged(value: float, half: float, *, crosses: bool = False, seeds: Iterable[
 
 
 def _utility() -> Iterator[Finding]:
-    for subject, (*warm, _, _, _) in _QUALITY.items():
-        for name, value in zip(("hr@10", "ndcg@10", "mrr"), warm, strict=True):
-            for group, share in (("all", 0.98), ("warm", 1.0)):
-                yield ranged(value * share, 0.0031, subject=subject, audit="utility",
-                             metric=name, group=group, n=22363)  # fmt: skip
-    for subject, (*_, hr, ndcg, mrr) in _QUALITY.items():
-        for name, value in (("hr@10", hr), ("ndcg@10", ndcg), ("mrr", mrr)):
-            yield ranged(value, value * 0.2, subject=subject, audit="utility", metric=name,
-                         group="cold", n=1044)  # fmt: skip
+    names = ("hr@10", "ndcg@10", "mrr")
+    for subject, values in _QUALITY.items():
+        for name, value in zip(names, values, strict=True):
+            yield ranged(value, 0.0031, subject=subject, audit="utility", metric=name, n=22363)
+    for subject, values in _HIDDEN.items():
+        for name, warm, cold in zip(names, values[:3], values[3:], strict=True):
+            found = {"subject": subject, "audit": "utility", "metric": name}
+            yield ranged(0.98 * warm, 0.0031, n=22363, **found)
+            yield ranged(warm, 0.0031, group="warm", n=21319, **found)
+            yield ranged(cold, cold * 0.2, group="cold", n=1044, **found)
     for arm in ARMS:
-        for group in ("head", "mid", "tail"):
+        for group in ("warm", "head", "mid", "tail", "cold"):
             value = 0.0391 * _SHARES[group]
             value *= 1 if arm == "control" else 1 - _PRICES[group][0]
             yield ranged(value, 0.002, subject=f"{MODEL}/{arm}", audit="utility",
@@ -152,6 +158,35 @@ def supported_findings() -> list[Finding]:
     return [replace(f) for f in kept]
 
 
+UNDECIDED = (
+    "ndcg@10 falls by 1.2 %, 95 % interval up to 18.8 %; allowed 3.0 %; 18 samples are too few "
+    "to say that it holds"
+)
+
+
+def undecided_findings() -> list[Finding]:
+    """All is well, but the quality floor on cold items cannot be told."""
+    return [
+        replace(f, value=None, n=0, reason=UNDECIDED)
+        if (f.audit, f.metric, f.group) == ("gate", "quality floor", "cold")
+        else f
+        for f in supported_findings()
+    ]
+
+
+def doubted_findings() -> list[Finding]:
+    """The same floor missed: every attack on the hardened model is unreliable."""
+    why = "ndcg@10 falls by 9.0 %, 95 % interval up to 18.8 %; allowed 3.0 %"
+    return [
+        replace(f, value=0.0, reliable=False, reason=why)
+        if (f.audit, f.metric, f.group) == ("gate", "quality floor", "cold")
+        else replace(f, reliable=False, reason=f"quality floor: {why}")
+        if f.audit in ("promotion", "curve") and f.subject == f"{MODEL}/hardened"
+        else f
+        for f in supported_findings()
+    ]
+
+
 def samples(seed: int = 0) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     rows = []
@@ -191,6 +226,7 @@ def facts(**changes: Any) -> dict[str, Any]:
             "model": {"kind": MODEL, "encoder": "minilm", "epochs": 20},
             "harden": {"kind": "adversarial", "weight": 1.0,
                        "inner": {"kind": "pgd", "steps": 3, "radius": 0.05}},
+            "cold": {"share": 0.05, "models": ["text-sequence", "hybrid"]},
             "trials": [{"attack": {"kind": "copycat"}, "targets": "unpopular:20"}],
         },
         "versions": {"hardrank": "0.1.0", "torch": "2.13.0", "polars": "2.1.0"},
@@ -218,7 +254,9 @@ def write_run(folder: Path, findings: Iterable[Finding], **changes: Any) -> Path
 if __name__ == "__main__":
     from hardrank.reports import render, summary_table
 
+    kinds = {"good": good_findings, "supported": supported_findings,
+             "undecided": undecided_findings, "doubted": doubted_findings}  # fmt: skip
     kind = sys.argv[2] if len(sys.argv) > 2 else "good"
-    found = supported_findings() if kind == "supported" else good_findings()
-    print(render(write_run(Path(sys.argv[1]), found, synthetic=kind == "synthetic")))
+    found = kinds[kind]()
+    print(render(write_run(Path(sys.argv[1]), found, synthetic=True)))
     print(summary_table(found))

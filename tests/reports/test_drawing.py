@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardrank.reports.markup import Html
-from hardrank.reports.numbers import axis, decimal, percent, relative, signed
-from hardrank.reports.scales import Linear, Radii, nice_ticks, padded
+from hardrank.reports.numbers import axis, brief, decimal, percent, relative, signed
+from hardrank.reports.scales import Linear, Radii, nice_ticks, padded, spread
 from hardrank.reports.sections.exposure import quantile
 from hardrank.reports.svg import band, bottom_axis, chart, left_axis, line, mark, rule, text
 
@@ -59,9 +59,37 @@ def test_linear_scale_hits_its_ends_and_middle() -> None:
 
 def test_radii_are_spaced_by_factors_and_zero_has_a_place() -> None:
     x = Radii((0.0, 0.01, 0.1, 1.0), 0.0, 250.0)
-    assert [x(r) for r in (0.0, 0.01, 0.1, 1.0)] == pytest.approx([0.0, 50.0, 150.0, 250.0])
+    third = 250 / 7
+    places = [0.0, third, 4 * third, 250.0]
+    assert [x(r) for r in (0.0, 0.01, 0.1, 1.0)] == pytest.approx(places)
     assert Radii((0.0,), 0.0, 10.0)(0.0) == 5.0
     assert Radii((0.1,), 0.0, 10.0)(0.1) == 5.0
+
+
+@given(st.lists(st.floats(-50, 150), min_size=1, max_size=6))
+def test_labels_are_spread_apart_in_order_and_stay_inside(places: list[float]) -> None:
+    moved = spread(places, 15, 0.0, 100.0)
+    assert min(moved) >= -1e-6 and max(moved) <= 100 + 1e-6
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    gaps = [moved[b] - moved[a] for a, b in itertools.pairwise(order)]
+    assert all(gap >= 15 - 1e-3 for gap in gaps)
+
+
+def test_labels_that_are_apart_already_stay() -> None:
+    assert spread([80.0, 20.0], 15, 0.0, 100.0) == [80.0, 20.0]
+    assert spread([50.0, 50.0], 20, 0.0, 100.0) == [40.0, 60.0]
+
+
+def test_tick_labels_that_would_touch_are_left_out() -> None:
+    """Issue seen on a real run: `0.02 0.050.1` ran together."""
+    drawn = bottom_axis([(0.02, 50.0), (0.05, 60.0), (0.1, 90.0)], 40, None, "radius", 50)
+    assert re.findall(r">([^<>]+)</text>", drawn) == ["0.02", "0.1", "radius"]
+    assert drawn.count("<line") == 3, "the tick itself stays"
+
+
+def test_labels_inside_charts_are_brief() -> None:
+    assert brief(0.7193, percent) == "72\u202f%" and brief(0.034, percent) == "3.4\u202f%"
+    assert (brief(0.0382, decimal), brief(0.0, decimal), brief(1.0, decimal)) == ("0.038", "0", "1")
 
 
 def test_padded_ignores_what_is_not_finite() -> None:

@@ -2,15 +2,27 @@
 
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
-from tests.reports.made_up import MODEL, good_findings, ranged, supported_findings
+from tests.reports.made_up import (
+    MODEL,
+    doubted_findings,
+    good_findings,
+    ranged,
+    supported_findings,
+    undecided_findings,
+)
 
+from hardrank.audits.checks import findings_of
+from hardrank.audits.quality import quality_floor
+from hardrank.audits.samples import gather, samples
 from hardrank.errors import SchemaError
 from hardrank.findings import Finding
 from hardrank.reports import summary_table
 from hardrank.reports.evidence import Evidence, RunFacts
 from hardrank.reports.verdict import Verdict, verdict
+from hardrank.reports.words import gate_kind, gate_state, too_few
 
 HARDENED = f"{MODEL}/hardened"
 
@@ -62,11 +74,12 @@ def test_a_failed_gate_leaves_no_claim(reason: str) -> None:
         for f in supported_findings()
     ]
     found = judged(findings)
-    why = f" ({reason})" if reason else ""
+    why = f": {reason}" if reason else ""
     assert found.status == "unreliable"
-    assert found.sentences[0] == (
-        "Unreliable, because the gate “quality floor, cold items” failed on the hardened "
-        f"model{why}."
+    assert found.label == "Unreliable: a quality gate failed"
+    assert found.sentences[:2] == (
+        f"The gate “quality floor, cold items” failed on the hardened model{why}.",
+        "What was measured does not count as a defence.",
     )
     for claim in ("removes", "robust", "works", "helps"):
         assert claim not in found.text + found.label
@@ -74,9 +87,10 @@ def test_a_failed_gate_leaves_no_claim(reason: str) -> None:
 
 def test_many_failed_gates_are_counted_not_recited() -> None:
     failed = [replace(f, value=0.0) if f.audit == "gate" else f for f in supported_findings()]
-    first = judged(failed).sentences[0]
-    assert first.startswith("Unreliable, because the gate “quality floor” failed")
-    assert first.endswith(" and 9 more checks failed (see the gates).")
+    found = judged(failed)
+    assert found.label == "Unreliable: 3 gates failed"
+    assert found.sentences[0] == "The gate “quality floor” failed on the hardened model."
+    assert found.sentences[2] == "9 more checks failed (see the gates)."
 
 
 def test_one_seed_of_three_failing_fails_the_gate() -> None:
@@ -95,7 +109,8 @@ def test_a_number_marked_unreliable_is_no_claim_either() -> None:
     ]
     found = judged(findings)
     assert found.status == "unreliable"
-    assert "hotflip is not sound (gradients are zero)" in found.sentences[0]
+    assert found.label == "Unreliable: an audit doubts a result"
+    assert found.sentences[0] == "The result under hotflip is not sound: gradients are zero."
 
 
 def test_hardened_worse_than_control_says_so() -> None:
@@ -108,10 +123,17 @@ def test_hardened_worse_than_control_says_so() -> None:
 def test_an_interval_that_holds_zero_shows_nothing() -> None:
     found = judged(with_effects(0.1, 0.3))
     assert found.status == "unproven"
-    assert "has no shown effect on copycat (+10.0% [−20.0, +40.0%] of its gain removed)" in flat(
-        found.text
+    assert found.label == "No effect of hardening measured"
+    assert flat(found.sentences[1]).startswith(
+        "No effect measured on copycat (+10.0% [−20.0, +40.0%] of its gain removed), "
     )
-    assert judged(with_effects(0.1, 0.3, "hotflip")).status == "mixed"
+    assert "removes" not in found.text
+    mixed = judged(with_effects(0.1, 0.3, "hotflip"))
+    assert mixed.status == "mixed"
+    assert flat(mixed.sentences[1]).endswith(
+        "of that of greedy-words. No effect measured on hotflip (+10.0% [−20.0, +40.0%] of its "
+        "gain removed)."
+    )
 
 
 def test_missing_control_is_refused() -> None:
@@ -211,4 +233,74 @@ def test_terminal_table_shows_both_arms_and_what_did_not_run() -> None:
         "−90.4%", "[−99.4,", "−81.4%]",
     ]  # fmt: skip
     assert lines[-1].split() == ["Exposure@10", "gain", "no", "value", "no", "value"]
-    assert max(map(len, lines)) <= 120
+    assert max(map(len, lines)) <= 100
+
+
+def test_a_gate_with_too_few_samples_is_undecided_and_the_result_provisional() -> None:
+    """Neither failed nor not run: measured, and the samples cannot tell."""
+    found = judged(undecided_findings())
+    assert (found.status, found.label) == ("provisional", "Hardening helps; provisional")
+    assert found.caveats == (
+        "Undecided: “quality floor, cold items”, 18 samples are too few to say that it holds.",
+    )
+
+
+def test_the_audit_says_too_few_in_words_that_the_report_reads() -> None:
+    """The two rooms agree on one phrase: a loss within the price whose interval is not."""
+    rng = np.random.default_rng(0)
+    ranks = rng.integers(0, 20, 18)
+    rows = [
+        {"subject": f"{MODEL}/{arm}", "seed": 0, "audit": "utility", "trial": "clean",
+         "group": "cold", "sample": f"u{i}", "rank": int(rank + 3 + shift * (-1) ** i)}
+        for arm, shift in (("control", 1), ("hardened", -1)) for i, rank in enumerate(ranks)
+    ]  # fmt: skip
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    table = gather([samples(columns)])
+    (check,) = quality_floor(
+        table, hardened=HARDENED, control=f"{MODEL}/control", groups=("cold",), price=0.12
+    )
+    assert check.passed is None and check.statistic is not None
+    (gate,) = findings_of([check])
+    assert gate_state(gate) == "undecided"
+    assert too_few(gate.reason) == "18 samples are too few to say that it holds"
+    unasked = Finding(subject=HARDENED, audit="gate", metric="x", value=None, reason="not asked")
+    assert gate_state(unasked) == "not run"
+
+
+def test_each_check_belongs_to_one_of_the_four_gates() -> None:
+    names = {"quality_floor": "quality", "tells items apart": "quality", "control_arm": "control",
+             "unseen_attack": "unseen", "adaptive_attack": "unseen",
+             "gradients_finite": "sanity", "unbounded_attack_wins": "sanity"}  # fmt: skip
+    for name, kind in names.items():
+        assert gate_kind(Finding(subject=HARDENED, audit="gate", metric=name, value=1.0)) == kind
+
+
+def test_attacks_lose_their_options_in_sentences_unless_these_tell_them_apart() -> None:
+    named = [
+        replace(f, trial="copycat(candidates=50)") if f.trial == "copycat" else f
+        for f in supported_findings()
+    ]
+    assert "copycat lifts" in judged(named).text
+    both = [replace(f, trial="copycat(candidates=9)") if f.trial == "hotflip" else f for f in named]
+    assert "copycat(candidates=50) lifts" in judged(both).text
+
+
+def test_terminal_marks_doubtful_numbers_shortly_and_tells_the_reason_once() -> None:
+    lines = flat(summary_table(doubted_findings())).splitlines()
+    assert lines[0] == "Verdict: Unreliable: a quality gate failed"
+    text = " ".join(" ".join(lines).split())
+    assert text.count("! Unreliable: quality floor: ndcg@10 falls by 9.0 %") == 1
+    gain = next(line for line in lines if "−90.4%" in line)
+    assert "1.6% [1.1, 2.0%]!" in gain and "16.7% [11.6, 21.7%]!" not in gain
+    assert max(map(len, lines)) <= 100
+
+
+def test_terminal_table_never_exceeds_100_columns() -> None:
+    """Where intervals of changes do not fit they are left to the page."""
+    wide = [
+        replace(f, value=-12.3456, low=-123.4567, high=123.4567, reliable=False)
+        if f.audit in ("promotion", "utility") and f.value is not None
+        else f
+        for f in supported_findings()
+    ]
+    assert max(map(len, summary_table(wide).splitlines())) <= 100

@@ -8,7 +8,7 @@ from hardrank.findings import Finding
 
 __all__ = ["Arm", "control_present", "unseen_present"]
 
-_CLAIMS = ("promotion", "degrade", "curve")
+_CLAIMS = ("promotion", "degrade", "curve", "flip")
 
 
 @dataclass(frozen=True, kw_only=True)

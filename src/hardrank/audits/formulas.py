@@ -10,6 +10,8 @@ A plain formula is a value per row, then the mean over seeds and samples:
     excluded failed                    share of rows that are so
     words word_share chars similarity queries seconds value radius     the column itself
     accuracy@T                         `value` >= T agrees with `label` (0 or 1)
+    precision@T recall@T               of class 1, T a threshold below 1: the share of class 1
+                                       among rows with `value` >= T, and the other way round
 
 `worst(f)` takes the largest of a sample's rows (all attacks on one target) where `f` takes
 their mean; `area(f)` the area under the curve over `radius`, by its width: a mean height.
@@ -21,17 +23,25 @@ Comparisons read two sets of rows, paired by seed and sample:
     defence_effect(f)   1 - where / versus      of a gain, hardened versus control
 
 Without brackets `drop` and `price` are of ndcg@10 and `defence_effect` is of er_gain.
-`auc` is the area under the ROC curve of `value` for `label`, over samples of all seeds.
+
+Of `value` and `label`, not a mean of rows but one number over the samples of all seeds; as
+comparisons only `difference`, `drop` and `price` of them with the same labels:
+
+    auc                 area under the ROC curve
+    ece                 expected calibration error of the predicted class, 15 bins
+    f1@T                harmonic mean of precision@T and recall@T
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from hardrank.metrics.calibration import expected_calibration_error
 from hardrank.metrics.classification import roc_auc
 from hardrank.metrics.intervals import (
     Interval,
@@ -47,6 +57,8 @@ __all__ = ["COMPARISONS", "Cells", "Formula", "cells", "parse"]
 
 Doubles = NDArray[np.float64]
 Fold = Callable[[pl.Expr], pl.Expr]
+Whole = Callable[[NDArray[np.bool_], Doubles], float]
+"""(labels, values) -> one number."""
 
 _COLUMNS = (
     "words", "word_share", "chars", "similarity", "queries", "seconds", "value", "radius",
@@ -76,7 +88,8 @@ class Cells:
     seeds: list[int | None]
     """S seeds, sorted."""
     sides: tuple[Doubles, ...]
-    """(S, N): the rows; for a comparison then its `versus`; for `auc` then the labels."""
+    """(S, N): the rows; for a comparison then its `versus`; for `auc` and its like then the
+    labels."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +99,11 @@ class Formula:
     name: str
     row: pl.Expr
     fold: str = "mean"
-    """`mean`, `worst`, `area` or `auc`."""
+    """`mean`, `worst`, `area` or `whole`."""
     compare: str = ""
     """A key of `COMPARISONS`, or empty."""
+    whole: Whole | None = None
+    """Where `fold` is `whole`: the number of all samples together."""
 
     @property
     def share(self) -> bool:
@@ -97,9 +112,9 @@ class Formula:
 
     def interval(self, cells: "Cells", rng: np.random.Generator, draws: int) -> Interval:
         """The number and its 95 % interval."""
+        if self.fold == "whole":
+            return _resampled(self._of_all, cells.sides, rng, min(draws, 500))
         first, second = cells.sides[0], cells.sides[-1]
-        if self.fold == "auc":
-            return _auc_interval(first, second, rng, min(draws, 500))
         if not self.compare:
             return self._plain(first, rng, draws)
         if self.compare == "difference":
@@ -108,14 +123,22 @@ class Formula:
 
     def per_seed(self, cells: "Cells") -> tuple[float, ...]:
         """The number of each seed alone; empty where one of them is not defined."""
-        if self.fold == "auc":
-            numbers = np.array([roc_auc(*_known(*rows)) for rows in zip(*cells.sides, strict=True)])
+        if self.fold == "whole":
+            numbers = np.array([self._of_all(rows) for rows in zip(*cells.sides, strict=True)])
         else:
             means = [np.array([pooled(row) for row in side]) for side in cells.sides]
-            numbers = means[0]
-            if self.compare:
-                numbers = means[0] - means[1] if self.compare == "difference" else reduction(means)
+            numbers = self._compared(means) if self.compare else means[0]
         return tuple(numbers.tolist()) if np.isfinite(numbers).all() else ()
+
+    def _of_all(self, sides: Sequence[Doubles]) -> float:
+        """Sides, the last of which is the labels, to the number or the comparison of two."""
+        assert self.whole is not None
+        *values, labels = sides
+        numbers = [np.array([self.whole(*_known(side, labels))]) for side in values]
+        return float((self._compared(numbers) if self.compare else numbers[0])[0])
+
+    def _compared(self, numbers: Sequence[Doubles]) -> Doubles:
+        return numbers[0] - numbers[1] if self.compare == "difference" else reduction(numbers)
 
     def _plain(self, values: Doubles, rng: np.random.Generator, draws: int) -> Interval:
         found = bootstrap_mean(values, rng, draws)
@@ -128,8 +151,8 @@ class Formula:
 
 def parse(text: str) -> Formula:
     """Raises `ValueError` naming what is allowed."""
-    if text == "auc":
-        return Formula("auc", pl.col("value"), fold="auc")
+    if (whole := _whole(text)) is not None:
+        return Formula(text, pl.col("value"), fold="whole", whole=whole)
     call = re.fullmatch(r"(\w+)(?:\((.+)\))?", text)
     name, inner = call.groups() if call else (text, None)
     if name in COMPARISONS and (inner or COMPARISONS[name]):
@@ -137,6 +160,24 @@ def parse(text: str) -> Formula:
     if name in ("worst", "area") and inner:
         return replace(parse(inner), fold=name)
     return Formula(text, _row(text))
+
+
+def _whole(name: str) -> Whole | None:
+    if at := re.fullmatch(r"f1@(0?\.\d+)", name):
+        return partial(_f1, float(at[1]))
+    return {"auc": roc_auc, "ece": _ece}.get(name)
+
+
+def _ece(labels: NDArray[np.bool_], values: Doubles) -> float:
+    if not len(values):
+        return float("nan")
+    return expected_calibration_error(values, labels.astype(np.int64))
+
+
+def _f1(cut: float, labels: NDArray[np.bool_], values: Doubles) -> float:
+    said = values >= cut
+    found = int(said.sum() + labels.sum())
+    return float(2 * (said & labels).sum() / found) if found else float("nan")
 
 
 def _row(name: str) -> pl.Expr:
@@ -150,8 +191,13 @@ def _row(name: str) -> pl.Expr:
         return inside.cast(pl.Float64)
     if cut := re.fullmatch(r"accuracy@(0?\.\d+)", name):
         return ((pl.col("value") >= float(cut[1])) == (pl.col("label") == 1)).cast(pl.Float64)
+    if cut := re.fullmatch(r"(precision|recall)@(0?\.\d+)", name):
+        said, true = pl.col("value") >= float(cut[2]), pl.col("label") == 1
+        given, asked = (said, true) if cut[1] == "precision" else (true, said)
+        return pl.when(given).then(asked.cast(pl.Float64))
     if name not in _NAMED:
-        known = ["hr@K", "recall@K", "ndcg@K", "accuracy@T", "auc", *_NAMED]
+        known = ["hr@K", "recall@K", "ndcg@K", "accuracy@T", "precision@T", "recall@T", "f1@T"]
+        known += ["auc", "ece", *_NAMED]
         wrapped = [f"{c}(...)" for c in ("worst", "area", *COMPARISONS)]
         raise ValueError(f"unknown formula '{name}'; known: {', '.join(known + wrapped)}")
     return _NAMED[name]
@@ -172,7 +218,7 @@ def cells(rows: pl.DataFrame, formula: Formula, versus: pl.DataFrame | None = No
     columns = pl.DataFrame({"sample": names, "column": range(len(names))})
     placed = [side.join(columns, on="sample", how="left") for side in folded]
     sides = [_filled(*pair, len(names), "number") for pair in zip(placed, seeds, strict=True)]
-    if formula.fold == "auc":
+    if formula.fold == "whole":
         sides.append(_filled(placed[0], seeds[0], len(names), "label"))
     return Cells(max(seeds, key=lambda s: len(set(s))), tuple(sides))
 
@@ -190,7 +236,7 @@ def _folded(rows: pl.DataFrame, formula: Formula) -> pl.DataFrame:
     number = formula.row.cast(pl.Float64).alias("number")
     known = rows.select("seed", "sample", "radius", "label", number)
     known = known.filter(pl.col("number").is_not_null())
-    if formula.fold == "auc":
+    if formula.fold == "whole":
         return known.filter(pl.col("label").is_not_null())
     if formula.fold == "area":
         return _areas(known)
@@ -226,22 +272,25 @@ def _common(seeds: list[list[int | None]]) -> list[list[int | None]]:
     return [both, both]
 
 
-def _auc_interval(
-    values: Doubles, labels: Doubles, rng: np.random.Generator, draws: int
+def _resampled(
+    number: Callable[[Sequence[Doubles]], float],
+    sides: Sequence[Doubles],
+    rng: np.random.Generator,
+    draws: int,
 ) -> Interval:
-    """ROC area over all seeds' samples; draws take samples, each with all its seeds."""
-    value = roc_auc(*_known(values, labels))
+    """A number of all seeds' samples; draws take samples, each with all its seeds."""
+    value = number(sides)
     if np.isnan(value):
         return Interval(value, value, value)
-    drawn = np.empty(draws)
+    drawn, width = np.empty(draws), sides[0].shape[1]
     for d in range(draws):
-        chosen = rng.integers(0, values.shape[1], values.shape[1])
-        drawn[d] = roc_auc(*_known(values[:, chosen], labels[:, chosen]))
+        chosen = rng.integers(0, width, width)
+        drawn[d] = number([side[:, chosen] for side in sides])
     drawn.sort()  # NaN (a draw without one of the classes) sorts last
     cut = int(0.025 * draws)
     return Interval(value, float(drawn[cut]), float(drawn[draws - 1 - cut]))
 
 
 def _known(values: Doubles, labels: Doubles) -> tuple[NDArray[np.bool_], Doubles]:
-    there = ~np.isnan(values)
+    there = ~np.isnan(values) & ~np.isnan(labels)
     return labels[there] == 1, values[there]

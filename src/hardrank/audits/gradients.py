@@ -4,7 +4,8 @@ A quantised or detached input has zero gradients, a shattered one wrong gradient
 gradient attacks without being robust. Only the finite difference catches the second.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,9 @@ from hardrank.audits.checks import Check
 from hardrank.data import Queries, Slate
 from hardrank.errors import Unsupported
 from hardrank.recommender import Differentiable, LossSurface, Recommender
-from hardrank.types import GoalKind, Ints, Site
+from hardrank.types import Floats, GoalKind, Ints, Site
 
-__all__ = ["gradient_checks"]
+__all__ = ["gradient_checks", "surface_checks"]
 
 Make = Callable[[str, bool, str, float], Check]
 
@@ -52,13 +53,36 @@ def gradient_checks(
     if not isinstance(recommender, Differentiable):
         raise Unsupported("this model grants no gradients")
 
+    surface = recommender.surface(site, goal, queries, items)
+    zero = torch.zeros_like(surface.like)
+    moved = recommender.perturbed_scores(site, goal, queries, items, zero)
+    columns = items if goal in ("promote", "demote") else np.arange(recommender.items.height)
+    return surface_checks(
+        surface, moved, recommender.score(queries, Slate(items=columns)), site=site, goal=goal,
+        subject=subject, seed=seed, concerns={"audit": "curve", "site": site},
+    )  # fmt: skip
+
+
+def surface_checks(
+    surface: LossSurface,
+    moved: Floats,
+    plain: Floats,
+    *,
+    site: Site,
+    goal: GoalKind,
+    subject: str,
+    seed: int | None,
+    concerns: Mapping[str, Any],
+) -> list[Check]:
+    """The checks of `gradient_checks` for any victim. moved: what it says after a delta of
+    0; plain: what it says without one, of the same shape."""
+
     def make(name: str, passed: bool, reason: str, statistic: float) -> Check:
         return Check(
             gate="sanity", name=name, subject=subject, seed=seed, passed=passed, reason=reason,
-            statistic=statistic, goal=goal, site=site, concerns={"audit": "curve", "site": site},
+            statistic=statistic, goal=goal, site=site, concerns=concerns,
         )  # fmt: skip
 
-    surface = recommender.surface(site, goal, queries, items)
     zero = torch.zeros_like(surface.like)
     first, again = _rows(surface, zero), _rows(surface, zero)
     gradient = _gradient(surface)
@@ -72,7 +96,7 @@ def gradient_checks(
         make("gradients_not_zero", null <= _NULL,
              f"{null:.0%} of rows have no gradient", null),
         _rises(make, surface, gradient, size),
-        _clean(make, recommender, site, goal, queries, items, zero),
+        _clean(make, moved, plain),
     ]  # fmt: skip
 
 
@@ -96,14 +120,8 @@ def _rises(make: Make, surface: LossSurface, gradient: Tensor, size: Tensor) -> 
     )  # fmt: skip
 
 
-def _clean(
-    make: Make, recommender: Recommender, site: Site, goal: GoalKind, queries: Queries,
-    items: Ints, zero: Tensor,
-) -> Check:  # fmt: skip
-    assert isinstance(recommender, Differentiable)
-    moved = np.asarray(recommender.perturbed_scores(site, goal, queries, items, zero))
-    columns = items if goal in ("promote", "demote") else np.arange(recommender.items.height)
-    plain = recommender.score(queries, Slate(items=columns))
+def _clean(make: Make, moved: Floats, plain: Floats) -> Check:
+    moved, plain = np.asarray(moved), np.asarray(plain)
     gap = float(np.abs(moved - plain).max() / max(float(np.std(plain)), 1e-12))
     return make(
         "zero_perturbation_is_clean", gap < 1e-3,

@@ -18,13 +18,18 @@ from hardrank.findings import Finding
 __all__ = ["Strength", "rises_with_radius", "stronger_attack", "unbounded_wins"]
 
 
+_LOST = {"degrade": "ndcg@10", "flip": "accuracy@0.5"}
+"""What an attack of that goal lowers; of the others it is exposure that rises."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Strength:
     """Where and how attack strength is read off the samples of one subject."""
 
     subject: str
     goal: str
-    """`promote`: strength is exposure after; `degrade`: the loss of NDCG@10."""
+    """`promote`: strength is exposure after; `degrade`: the loss of NDCG@10; `flip`: the loss
+    of accuracy."""
     site: str | None = None
     audit: str = "curve"
     tolerance: float = 0.005
@@ -38,9 +43,9 @@ class Strength:
         self, table: pl.DataFrame, strong: dict[str, Any], weak: dict[str, Any]
     ) -> Finding:
         """Strength of the rows `strong` minus that of `weak`, paired by seed and sample."""
-        if self.goal == "degrade":
+        formula = _LOST.get(self.goal, "er_after")
+        if self.goal in _LOST:
             strong, weak = weak, strong
-        formula = "ndcg@10" if self.goal == "degrade" else "er_after"
         return measure(
             table, subject=self.subject, audit=self.audit, metric=f"difference({formula})",
             where=strong, versus=weak,
@@ -55,7 +60,8 @@ class Strength:
         return difference.value + slack < 0
 
     def check(self, name: str, passed: bool | None, reason: str, **more: Any) -> Check:
-        concerns = {"audit": self.audit, "goal": self.goal}
+        audits = (self.audit, "flip") if self.goal == "flip" else self.audit
+        concerns = {"audit": audits, "goal": self.goal}
         return Check(
             gate="sanity", name=name, subject=self.subject, passed=passed, reason=reason,
             goal=self.goal, site=self.site, **more,

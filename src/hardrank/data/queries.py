@@ -101,5 +101,9 @@ class Holdout:
     def __len__(self) -> int:
         return len(self.targets)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        return digest_bytes(self.queries.fingerprint.encode(), self.targets.tobytes())
+
     def take(self, rows: Ints) -> "Holdout":
         return Holdout(queries=self.queries.take(rows), targets=self.targets[rows])

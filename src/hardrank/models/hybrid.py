@@ -37,6 +37,8 @@ class Hybrid:
     """Tokens of an item's text that are read."""
     whiten: Count = 128
     """Leading directions of the text vectors that are kept."""
+    adapter: Literal[1, 2] = 1
+    """Layers from text vector to item vector: two fit known items better, one new ones."""
     unfreeze: Annotated[int, Ge(-1)] = 0
     """Top layers of the encoder that learn, too; 0 for none, -1 for the whole encoder. What
     the layers below make of each text is computed once. Needs `negatives`."""
@@ -74,6 +76,7 @@ class Hybrid:
                 max_tokens=self.max_tokens,
                 whiten=self.whiten,
                 dropout=self.text_dropout,
+                layers=self.adapter,
                 unfreeze=self.unfreeze,
                 pace=self.encoder_pace,
                 scale=self.text_scale,

@@ -69,9 +69,11 @@ def attack_label(trial: str) -> Html:
     return join([name, " ", tag("span", options, class_="options")] if options else name)
 
 
-def number_cell(finding: Finding | None, spell: Spell, lead: bool = False) -> Html:
-    """Value, interval, spread between seeds. A number that is not reliable is dimmed and
-    tagged; why it is so, or why there is none, is told once a section by `doubts`."""
+def number_cell(
+    finding: Finding | None, spell: Spell, lead: bool = False, *, seeds: bool = True
+) -> Html:
+    """Value, interval and, with `seeds`, the spread between them. A number that is not reliable
+    is dimmed and tagged; why it is so, or is none, is told once a section by `doubts`."""
     if finding is None:
         return tag("td", tag("span", "–", class_="small", title="not measured"), class_="num")
     if finding.value is None:
@@ -79,8 +81,9 @@ def number_cell(finding: Finding | None, spell: Spell, lead: bool = False) -> Ht
         flag = tag("span", "no value", class_="small flag", title=reason)
         return tag("td", flag, class_="num")
     around = interval(finding.low, finding.high, spell)
-    spread = f"sd {spell(stdev(finding.per_seed))}" if len(finding.per_seed) > 1 else ""
-    lines = [tag("span", around, class_="small range"), tag("span", spread, class_="small sd")]
+    lines = [tag("span", around, class_="small range")]
+    if seeds and len(finding.per_seed) > 1:
+        lines.append(tag("span", f"sd {spell(stdev(finding.per_seed))}", class_="small sd"))
     if not finding.reliable:
         reason = finding.reason or "an audit marked it so"
         lines.append(tag("span", "unreliable", class_="small flag bad", title=reason))

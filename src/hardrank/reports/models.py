@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
-from hardrank.reports.numbers import metric_k, percent
+from hardrank.reports.numbers import count, metric_k, percent
 from hardrank.reports.words import metric_name
 
 __all__ = ["Column", "ModelRow", "Models", "models"]
@@ -94,7 +94,7 @@ def _notes(
     protocols = tuple(dict.fromkeys(f.protocol for f in found if f.protocol))
     stated = protocols or (evidence.facts.protocol or "not stated",)
     sizes = {c: max((f.n for f in found if _in(c, f)), default=0) for c in columns}
-    groups = dict.fromkeys(f"{c.heading} n = {sizes[c]}" for c in columns if sizes[c])
+    groups = dict.fromkeys(f"{c.heading} {count(sizes[c])}" for c in columns if sizes[c])
     notes = [f"Protocol: {text}." for text in stated]
     if any(c.hidden for c in columns):
         cold = evidence.facts.config.get("cold")

@@ -74,7 +74,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Radii:
-    """Radii by their logarithm, with radius 0 (clean) half a decade before the smallest.
+    """Radii by their logarithm, with radius 0 (clean) a third of a decade before the smallest.
 
     Perturbation radii are spaced by factors; on a linear axis all but one would collapse
     onto the left edge.
@@ -95,4 +95,4 @@ class Radii:
         if radius > 0:
             return math.log10(radius)
         above = [r for r in self.values if r > 0]
-        return math.log10(min(above)) - 0.5 if above else 0.0
+        return math.log10(min(above)) - 1 / 3 if above else 0.0

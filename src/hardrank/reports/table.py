@@ -8,7 +8,7 @@ from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
 from hardrank.reports.numbers import Spell, metric_k, relative, signed
 from hardrank.reports.words import attack_parts, group_name, metric_name, place, spell_of
 
-__all__ = ["Change", "Row", "comparison", "cutoff", "effect", "named", "price", "trials"]
+__all__ = ["Change", "Row", "comparison", "cutoff", "effect", "gain_of", "named", "price", "trials"]
 
 _QUALITY = ("hr", "ndcg", "mrr")
 _PRICES = ("price", "price_ndcg")
@@ -64,6 +64,12 @@ def trials(evidence: Evidence) -> tuple[str, ...]:
     """Attack labels of the promotion audit, in file order."""
     subjects = {evidence.subject(CONTROL), evidence.subject(HARDENED)}
     return tuple(dict.fromkeys(f.trial for f in evidence.of("promotion") if f.subject in subjects))
+
+
+def gain_of(evidence: Evidence, arm: str, trial: str) -> Finding | None:
+    """Exposure gain of one attack on one arm."""
+    found = evidence.of("promotion", subject=evidence.subject(arm), trial=trial)
+    return named(found, "er_gain")
 
 
 def effect(evidence: Evidence, trial: str) -> Finding | None:
@@ -150,7 +156,7 @@ def _attack(evidence: Evidence, trial: str) -> Iterator[Row]:
         if name == "er_gain" and defence is not None and defence.value is not None:
             change = _judged(_turned(defence), lower_is_better=True)
             if change.better is None and change.low is not None:
-                change = replace(change, says="no effect measured")
+                change = replace(change, says="no effect")
         yield Row(
             heading=f"Attack: {attack}",
             detail=options,

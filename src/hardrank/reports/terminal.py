@@ -19,7 +19,7 @@ __all__ = ["summary_table"]
 _SHOWN = ("hr", "ndcg", "er_before", "er_after", "er_gain", "asr")
 _WIDTH = 96
 _WIDEST = 100
-_BETWEEN = 2 + 3 * 2
+_BETWEEN = 1 + 3 * 2
 """Indent and gaps of a line of the table."""
 
 
@@ -43,10 +43,12 @@ def summary_table(findings: Sequence[Finding], *, model: str = "") -> str:
 
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:
-    """At most 100 columns: where the intervals of the changes do not fit, the page has them."""
-    lines = _cells(rows, ranged=True)
-    if sum(_widths(lines)) + _BETWEEN > _WIDEST:
-        lines = _cells(rows, ranged=False)
+    """At most 100 columns: where the intervals of the changes do not fit, or those of the
+    arms, they are left to the page."""
+    for ranged in ("all", "arms", ""):
+        lines = _cells(rows, ranged)
+        if sum(_widths(lines)) + _BETWEEN <= _WIDEST:
+            break
     widths = _widths(lines)
     yield _line(lines[0], widths)
     numbered = zip(rows, lines[1:], strict=True)
@@ -59,17 +61,30 @@ def _heading(row: Row) -> str:
     return f"{row.heading} ({row.detail})" if row.detail else row.heading
 
 
-def _cells(rows: Sequence[Row], *, ranged: bool) -> list[tuple[str, ...]]:
+def _cells(rows: Sequence[Row], ranged: str) -> Sequence[Sequence[str]]:
+    """ranged: which numbers have their intervals, `all`, `arms` or none of them."""
     head = ("", "control", "hardened", "change")
+    marks = [any(map(_doubtful, arm)) for arm in zip(*map(_arms, rows), strict=True)]
     return [head] + [
         (
             textwrap.shorten(visible(r.label), 24, placeholder="…"),
-            _number(r.control, r.spell),
-            _number(r.hardened, r.spell),
-            _change(r.change, ranged=ranged),
+            *(
+                _number(f, r.spell, bool(ranged)) + ("!" if _doubtful(f) else " " if m else "")
+                for f, m in zip(_arms(r), marks, strict=True)
+            ),
+            _change(r.change, ranged == "all"),
         )
         for r in rows
     ]
+
+
+def _arms(row: Row) -> tuple[Finding | None, Finding | None]:
+    return row.control, row.hardened
+
+
+def _doubtful(found: Finding | None) -> bool:
+    """Marked by `!`; in a column with marks the others end in a space, so that all line up."""
+    return found is not None and found.value is not None and not found.reliable
 
 
 def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
@@ -90,23 +105,23 @@ def _marked(why: str) -> str:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first = f"  {cells[0]:<{widths[0]}}"
+    first = f" {cells[0]:<{widths[0]}}"
     return first + "".join(f"  {c:>{w}}" for c, w in zip(cells[1:], widths[1:], strict=True))
 
 
-def _number(found: Finding | None, spell: Spell) -> str:
-    """`!` where the number is not reliable, else a space, so that columns line up."""
+def _number(found: Finding | None, spell: Spell, ranged: bool) -> str:
     if found is None:
-        return "- "
+        return "-"
     if found.value is None:
-        return "no value "
-    flag = " " if found.reliable else "!"
-    return f"{spell(found.value)} {interval(found.low, found.high, spell)}".rstrip() + flag
+        return "no value"
+    return _ranged(found, spell, ranged)
 
 
-def _change(change: Change | None, *, ranged: bool) -> str:
-    if change is None:
-        return ""
-    spell = change.spell
-    around = interval(change.low, change.high, spell) if ranged else ""
-    return f"{spell(change.value)} {around}".rstrip()
+def _change(change: Change | None, ranged: bool) -> str:
+    return "" if change is None else _ranged(change, change.spell, ranged)
+
+
+def _ranged(found: Finding | Change, spell: Spell, ranged: bool) -> str:
+    assert found.value is not None
+    around = interval(found.low, found.high, spell) if ranged else ""
+    return f"{spell(found.value)} {around}".rstrip()

@@ -6,11 +6,11 @@ from typing import Literal
 
 from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
+from hardrank.reports.faults import cause, doubted, failed_gates, fault, short
 from hardrank.reports.numbers import Spell, interval, percent, relative, signed
-from hardrank.reports.table import Change, cutoff, effect, named, price, trials
+from hardrank.reports.table import Change, cutoff, effect, gain_of, named, price, trials
 from hardrank.reports.words import (
     attack_name,
-    gate_kind,
     gate_name,
     gate_state,
     group_name,
@@ -55,17 +55,17 @@ class Verdict:
 
 def verdict(evidence: Evidence) -> Verdict:
     """Never speaks of robustness where a gate failed: then it is "Unreliable: ..."."""
-    failed = _failed(evidence)
-    faults = [_fault(gate) for gate in failed] or _doubted(evidence)
+    missed = failed_gates(evidence)
+    faults = [fault(gate) for gate in missed] or doubted(evidence)
     status = _status(evidence, faults)
     sentences = [_gameable(evidence)]
     if status == "unreliable":
-        sentences = [*_short(faults), "What was measured does not count as a defence.", *sentences]
+        sentences = [*short(faults), "What was measured does not count as a defence.", *sentences]
     elif status != "undefended":
         sentences += [_removed(evidence), _cost(evidence)]
     return Verdict(
         status=status,
-        label=_LABELS[status] + (_cause(failed) if status == "unreliable" else ""),
+        label=_LABELS[status] + (cause(missed) if status == "unreliable" else ""),
         sentences=tuple(s for s in sentences if s),
         caveats=tuple(_caveats(evidence)),
     )
@@ -73,57 +73,9 @@ def verdict(evidence: Evidence) -> Verdict:
 
 def strongest(evidence: Evidence) -> Finding | None:
     """The largest exposure gain on the control, among attacks that ran."""
-    gains = [_gain(evidence, CONTROL, trial) for trial in trials(evidence)]
+    gains = [gain_of(evidence, CONTROL, trial) for trial in trials(evidence)]
     ran = [f for f in gains if f is not None and f.value is not None]
     return max(ran, key=lambda f: f.value or 0.0, default=None)
-
-
-def _gain(evidence: Evidence, arm: str, trial: str) -> Finding | None:
-    found = evidence.of("promotion", subject=evidence.subject(arm), trial=trial)
-    return named(found, "er_gain")
-
-
-def _failed(evidence: Evidence) -> list[Finding]:
-    gates = evidence.of("gate")
-    mine = [f for f in gates if f.subject.partition("/")[0] == evidence.model]
-    return [f for f in mine if gate_state(f) == "failed"]
-
-
-def _cause(failed: list[Finding]) -> str:
-    """Headline's second half: which of the four gates, or how many checks."""
-    if not failed:
-        return ": an audit doubts a result"
-    kinds = {gate_kind(f) for f in failed}
-    if len(kinds) > 1:
-        return f": {len(kinds)} gates failed"
-    kind = kinds.pop()
-    return f": {'an' if kind[0] in 'aeiou' else 'a'} {kind} gate failed"
-
-
-def _fault(gate: Finding) -> str:
-    arm = gate.subject.partition("/")[2]
-    why = f": {gate.reason}" if gate.reason else ""
-    return f"The gate “{gate_name(gate)}” failed on the {arm} model{why}."
-
-
-def _doubted(evidence: Evidence) -> list[str]:
-    """Headline numbers that an audit marked unreliable."""
-    faults = []
-    among = trials(evidence)
-    for trial in among:
-        gains = [_gain(evidence, arm, trial) for arm in (CONTROL, HARDENED)]
-        for finding in (effect(evidence, trial), *gains):
-            if finding is not None and finding.value is not None and not finding.reliable:
-                why = finding.reason or "an audit marked it so"
-                name = attack_name(trial, among)
-                faults.append(f"The result under {name} is not sound: {why}.")
-    return list(dict.fromkeys(faults))
-
-
-def _short(faults: list[str]) -> list[str]:
-    """The first two and how many more; the gates' table has them all."""
-    more = len(faults) - 2
-    return faults if more < 2 else [*faults[:2], f"{more} more checks failed (see the gates)."]
 
 
 def _status(evidence: Evidence, faults: list[str]) -> Status:
@@ -173,7 +125,8 @@ def _uncomputed(evidence: Evidence) -> list[str]:
     for trial in among:
         found = effect(evidence, trial)
         if _direction(found) is None:
-            why = found.reason if found is not None else ""
+            # of several reasons the first is the one why there is no value
+            why = found.reason.split("; ")[0] if found is not None else ""
             reasons.setdefault(why, []).append(attack_name(trial, among))
     return [
         f"no defence effect could be computed for {listed(names)}" + (f" ({why})" if why else "")
@@ -192,7 +145,7 @@ def _caveats(evidence: Evidence) -> list[str]:
     among = trials(evidence)
     for trial in among:
         for arm in (CONTROL, HARDENED):
-            gain = _gain(evidence, arm, trial)
+            gain = gain_of(evidence, arm, trial)
             if gain is None or len(gain.per_seed) < 2:
                 continue
             spread = stdev(gain.per_seed)

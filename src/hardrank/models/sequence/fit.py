@@ -44,6 +44,7 @@ class TextOptions:
     whiten: int
     dropout: float
     scale: float
+    layers: int
     unfreeze: int = 0
     pace: float = 0.02
 
@@ -114,7 +115,7 @@ def fit(
 
     # A folder named by all that decides the weights: an equal training finds its own, be it
     # a resumed one or a part of another model.
-    fingerprint = _fingerprint(shape, training, data, run, objective, start)
+    fingerprint = _fingerprint(shape, training, data, valid, run, objective, start)
     train(
         network,
         batches,
@@ -173,6 +174,7 @@ def _network(
         ids=shape.ids,
         dropout=shape.text.dropout if shape.text else 0.0,
         scale=shape.text.scale if shape.text else 1.0,
+        layers=shape.text.layers if shape.text else 1,
     )
     transformer = CausalTransformer(
         size=shape.size,
@@ -249,10 +251,12 @@ def _fingerprint(
     shape: Shape,
     training: Training,
     data: Dataset,
+    valid: Holdout | None,
     run: RunContext,
     objective: Objective | None,
     start: Recommender | None,
 ) -> str:
     begun = [v.tobytes() for _, v in sorted(start.arrays().items())] if start else []
     about = repr((shape, training, run.seed, objective))
-    return digest_bytes(about.encode(), data.fingerprint.encode(), *begun)
+    looked_at = valid.fingerprint if valid is not None else ""
+    return digest_bytes(about.encode(), data.fingerprint.encode(), looked_at.encode(), *begun)

@@ -197,8 +197,9 @@ class SequenceRecommender:
         padded = torch.from_numpy(queries.padded(self.length, 0))
         states = torch.zeros(len(queries), self._vectors.shape[1])
         with torch.no_grad():
-            # Histories of like length together: most are far shorter than the longest.
-            for rows in torch.split(torch.argsort(lengths, stable=True), 1024):
+            # Histories of like length together, few at a time: most are far shorter than the
+            # longest, and padding costs as much as items do.
+            for rows in torch.split(torch.argsort(lengths, stable=True), 64):
                 rows = rows[lengths[rows] > 0]
                 if len(rows):
                     width = int(lengths[rows].max())

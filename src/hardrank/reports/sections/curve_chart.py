@@ -14,11 +14,11 @@ __all__ = ["Curve", "Span", "at", "draw", "radius_name"]
 
 Span: TypeAlias = tuple[float, float]
 
-_WIDTH, _HEIGHT = 380, 262
+_WIDTH, _HEIGHT = 390, 262
 _LEFT, _TOP, _BOTTOM = 52, 22, 216
-_NAMES = 62
+_NAMES = 69
 """Pixels for the arms' names at the end of the lines."""
-_STRIP = 84
+_STRIP = 96
 """Pixels for the unbounded radius."""
 _SIZES = {CONTROL: 4.4, HARDENED: 2.7}
 """The hardened mark is the smaller one: where both fall together each stays visible."""
@@ -103,7 +103,7 @@ def _strip(curve: Curve, outside: list[Finding], y: Linear) -> Html:
                 class_="strip")  # fmt: skip
     parts = [paper]
     parts += [rule(left, place, left + _STRIP, place) for place in (y(y.low), y(y.high))]
-    for arm, share in ((CONTROL, 0.27), (HARDENED, 0.73)):
+    for arm, share in ((CONTROL, 0.25), (HARDENED, 0.75)):
         for f in _of(outside, arm)[-1:]:
             value = f.value or 0.0
             above = value > y.high

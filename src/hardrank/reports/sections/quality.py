@@ -55,6 +55,6 @@ def _row(evidence: Evidence, found: Models, row: ModelRow) -> Html:
         cell = row.cells.get(column)
         value = cell.value if cell is not None and not row.stage else None
         top = value is not None and value == found.best(column)
-        cells.append(number_cell(cell, spell_of(column.metric), lead=top))
+        cells.append(number_cell(cell, spell_of(column.metric), top, seeds=False))
     ours = row.model == evidence.model
     return tag("tr", tag("th", name, scope="row"), cells, class_="ours" if ours else None)

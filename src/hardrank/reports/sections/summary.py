@@ -1,5 +1,7 @@
 """The verdict, first on the page: a label, a few sentences, four figures, caveats."""
 
+import re
+
 from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
 from hardrank.reports.markup import Html, tag
@@ -29,13 +31,18 @@ def summary_section(evidence: Evidence) -> Html:
     return tag(
         "section",
         tag("h2", badge, found.label, class_=f"status {kind}", id="verdict-title"),
-        [tag("p", sentence) for sentence in found.sentences],
+        [tag("p", _kept(sentence)) for sentence in found.sentences],
         caveats if found.caveats else None,
         tag("div", _figures(evidence, found.status), class_="figures"),
         id="verdict",
         class_=f"verdict {kind}",
         aria_labelledby="verdict-title",
     )
+
+
+def _kept(sentence: str) -> str:
+    """No line break inside an interval."""
+    return re.sub(r"\[([^\]]*), ", "[\\1,\N{NO-BREAK SPACE}", sentence)
 
 
 def _figures(evidence: Evidence, status: Status) -> list[Html]:
@@ -67,7 +74,7 @@ def _stat(
 ) -> Html:
     """`none`: what was not measured where the interval holds 0."""
     value = "no value" if found.value is None else spell(found.value)
-    around = interval(found.low, found.high, spell) or "no interval"
+    around = _kept(interval(found.low, found.high, spell) or "no interval")
     if none and found.low is not None and found.high is not None and found.low <= 0 <= found.high:
         around += f", {none} measured"
     return _box(label, value, around, arm)
