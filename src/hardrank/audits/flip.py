@@ -25,7 +25,7 @@ __all__ = ["NOBODY", "WhiteBox", "chance", "decisions", "flip_curve", "row_names
 
 NOBODY = Queries.of([])
 """A classifier's surface reads no queries."""
-_ROWS: dict[Site, int] = {"text-vectors": 256, "token-embeddings": 16}
+_ROWS: dict[Site, int] = {"text-vectors": 256, "token-embeddings": 8}
 """Texts perturbed together: at the tokens every text holds activations of the whole encoder."""
 
 
@@ -93,12 +93,12 @@ def flip_curve(
     radii: shares of the mean norm at the site over all texts of `test`. Raises `Unsupported`
     when the model has no such site or other than two classes.
     """
-    if site not in model.sites:
+    if site not in model.sites or site not in _ROWS:
         raise Unsupported(f"this classifier grants no gradients at '{site}'")
     clean = chance(model.probabilities(test.texts))
     value = {radius: clean.copy() for radius in radii}
     scale = _scale(model, site, test)
-    for number, rows in enumerate(_chunks(len(test), _ROWS.get(site, 16))):
+    for number, rows in enumerate(_chunks(test, site)):
         part = test.take(rows)
         surface = model.surface(site, "flip", NOBODY, part.labels, part.texts)
         for radius in radii:
@@ -156,7 +156,7 @@ def row_names(data: Labelled, part: Labelled) -> list[str]:
 def _scale(model: WhiteBox, site: Site, test: Labelled) -> float:
     """Mean norm over all unmasked vectors, so that a radius is the same in every chunk."""
     total, count = 0.0, 0
-    for rows in _chunks(len(test), _ROWS.get(site, 16)):
+    for rows in _chunks(test, site):
         part = test.take(rows)
         surface = model.surface(site, "flip", NOBODY, part.labels, part.texts)
         here = len(rows) if surface.mask is None else int(surface.mask.sum())
@@ -169,6 +169,8 @@ def _draws(seed: int, *names: str | int | float) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, "flip", *parts))
 
 
-def _chunks(count: int, size: int) -> Iterator[Ints]:
-    for start in range(0, count, size):
-        yield np.arange(start, min(start + size, count))
+def _chunks(test: Labelled, site: Site) -> Iterator[Ints]:
+    """Texts of about one length together, so that little is padded."""
+    order = np.argsort([len(text) for text in test.texts], kind="stable").astype(np.int64)
+    for start in range(0, len(test), _ROWS[site]):
+        yield order[start : start + _ROWS[site]]

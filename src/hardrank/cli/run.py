@@ -19,7 +19,7 @@ def run(
     """
     from hardrank.cli.logs import show_logs
     from hardrank.context import RunContext
-    from hardrank.experiment import load_experiment, run_experiment
+    from hardrank.experiment import ClassifierExperiment, load_experiment, run_experiment
     from hardrank.reports import summary_table
 
     loaded = load_experiment(experiment)
@@ -31,6 +31,8 @@ def run(
     result = run_experiment(
         loaded, RunContext(seed=loaded.seeds[0], folder=folder, progress=not quiet)
     )
-    print(summary_table(result.findings, model=loaded.model.kind))
+    victim = loaded.classifier if isinstance(loaded, ClassifierExperiment) else loaded.model
+    print(summary_table(result.findings, model=victim.kind))
     print(f"report: {result.report}")
-    print(f"bundle: {result.bundle}")
+    if result.bundle:
+        print(f"bundle: {result.bundle}")

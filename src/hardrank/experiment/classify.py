@@ -186,11 +186,8 @@ def _threat(curve: FlipCurve) -> str:
 def _card(data: Labelled, split: LabelledSplit) -> str:
     lengths = [len(text.split()) for text in data.texts]
     lines = [f"# Data card: {len(data)} labelled texts", ""]
-    for part, name in (
-        (split.train, "training"),
-        (split.valid, "validation"),
-        (split.test, "test"),
-    ):
+    parts = {"training": split.train, "validation": split.valid, "test": split.test}
+    for name, part in parts.items():
         counts = np.bincount(part.labels, minlength=len(data.names))
         of = ", ".join(f"{n} {c}" for n, c in zip(data.names, counts.tolist(), strict=True))
         lines.append(f"- {name}: {len(part)} texts ({of})")

@@ -4,7 +4,7 @@ import numpy as np
 
 from hardrank.data.labelled import LabelledSplit
 from hardrank.metrics.classification import accuracy, roc_auc
-from hardrank.types import Floats
+from hardrank.types import Floats, Ints
 
 __all__ = ["majority", "tfidf_logistic"]
 
@@ -33,6 +33,6 @@ def tfidf_logistic(split: LabelledSplit) -> Floats:
     return np.asarray(best.predict_proba(asked), dtype=np.float32)
 
 
-def _quality(probabilities: Floats, labels: np.ndarray) -> tuple[float, float]:  # type: ignore[type-arg]
+def _quality(probabilities: Floats, labels: Ints) -> tuple[float, float]:
     named = accuracy(labels, probabilities.argmax(axis=1))
     return named, roc_auc(labels == 1, probabilities[:, 1])

@@ -126,8 +126,8 @@ def _write(
     bundle = folder / "bundle"
     served = next((s for s in reversed(subjects) if s.seed == experiment.seeds[0]), subjects[-1])
     save_bundle(
-        bundle, served.spec, served.model, split.source or source, _about(experiment, served, source),
-        report=report.read_text("utf-8"),
+        bundle, served.spec, served.model, split.source or source,
+        _about(experiment, served, source), report=report.read_text("utf-8"),
     )  # fmt: skip
     return Result(folder=folder, report=report, bundle=bundle, findings=findings)
 

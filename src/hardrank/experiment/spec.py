@@ -20,7 +20,7 @@ from hardrank.errors import ConfigError
 from hardrank.experiment.classify_spec import ClassifierExperiment
 from hardrank.experiment.mistakes import mistakes
 from hardrank.hardening import Adversarial
-from hardrank.models import Model
+from hardrank.models import Model, Victim
 from hardrank.perturbations import FGM, PGD, Gaussian, Inner
 from hardrank.threats import ThreatModel, label
 from hardrank.training import Training
@@ -110,7 +110,7 @@ class Experiment:
     """Which rows go before anything is split; None keeps all."""
     split: Splitter = LeaveOneOut()
     """What is held out for validation and test."""
-    model: Model
+    model: Victim
     """The victim: trained, attacked, hardened, attacked again, bundled."""
     compare: tuple[Model, ...] = ()
     """Further models for the table of clean quality."""

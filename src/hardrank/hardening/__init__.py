@@ -2,6 +2,6 @@
 
 from hardrank.hardening.adversarial import Adversarial
 from hardrank.hardening.schedule import Constant, Ramp, Schedule
-from hardrank.hardening.stopping import StopAtRobustError
+from hardrank.hardening.stopping import QualityFloor, StopAtRobustError
 
-__all__ = ["Adversarial", "Constant", "Ramp", "Schedule", "StopAtRobustError"]
+__all__ = ["Adversarial", "Constant", "QualityFloor", "Ramp", "Schedule", "StopAtRobustError"]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hardrank.errors import Unsupported
 from hardrank.hardening.borrow import Draws, evaluating
 from hardrank.hardening.schedule import Constant, Schedule
+from hardrank.hardening.stopping import Stop
 from hardrank.perturbations import Inner, absolute
 from hardrank.training.objective import Step, TrainableNetwork
 from hardrank.types import NonNegative, Site, spec
@@ -43,6 +44,8 @@ class Adversarial:
     weight at most 1."""
     weight_schedule: Schedule = Constant()
     """Share of `weight` in force as training goes on. While it is 0 nothing is sought."""
+    stop: tuple[Stop, ...] = ()
+    """Rules that end training early; the log states which one did."""
     radius_schedule: Schedule = Constant()
     """Share of `radius` in force as training goes on."""
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from hardrank.errors import Unsupported
 from hardrank.types import Count, Share, spec
 
-__all__ = ["StopAtRobustError"]
+__all__ = ["QualityFloor", "Stop", "StopAtRobustError"]
 
 _OF_EVERY_EPOCH = {"epoch", "loss", "seconds"}
 
@@ -33,7 +35,7 @@ class StopAtRobustError:
         Epochs without validation are passed over. Raises `Unsupported` when a validation
         does not measure the robust error, for then the rule could never act.
         """
-        validated = [row for row in history if set(row) - _OF_EVERY_EPOCH]
+        validated = [row for row in history if _own(row)]
         if any("robust_error" not in row for row in validated):
             raise Unsupported(
                 "stopping at a robust error needs a validation that reports 'robust_error'"
@@ -44,3 +46,31 @@ class StopAtRobustError:
             return None
         times = f" in {reached} validations" if self.patience > 1 else ""
         return f"robust error {errors[-1]:.4g} reached the target {self.target:g}{times}"
+
+
+@spec
+class QualityFloor:
+    """Stop once clean quality on validation data has fallen too far below its best.
+
+    A model that learns to rank nothing in particular withstands everything.
+    """
+
+    kind: Literal["quality-floor"] = "quality-floor"
+    loss: Share = 0.1
+    """Largest relative loss of the validation metric against the best epoch so far."""
+
+    def check(self, history: Sequence[Mapping[str, float]]) -> str | None:
+        """The reason to stop after these epochs, or None to go on. The metric is the first
+        of a validation; epochs without one are passed over."""
+        values = [next(iter(own.values())) for row in history if (own := _own(row))]
+        if not values or values[-1] >= (1 - self.loss) * max(values):
+            return None
+        return f"quality {values[-1]:.4g} fell below the floor, best was {max(values):.4g}"
+
+
+Stop = Annotated[StopAtRobustError | QualityFloor, Field(discriminator="kind")]
+"""What `stop` of an objective can spell."""
+
+
+def _own(row: Mapping[str, float]) -> dict[str, float]:
+    return {k: v for k, v in row.items() if k not in _OF_EVERY_EPOCH}

@@ -27,10 +27,13 @@ __all__ = [
     "Sasrec",
     "TextSequence",
     "Tfidf",
+    "Victim",
 ]
 
 Model = Annotated[
     TextSequence | Hybrid | Sasrec | Popularity | ItemKnn | Tfidf | KnnTfidf | BprMf | Blend,
     Field(discriminator="kind"),
 ]
+Victim = Annotated[TextSequence | Hybrid | Sasrec, Field(discriminator="kind")]
+"""Models that are trained step by step: those that can be hardened."""
 MODELS = (TextSequence, Hybrid, Sasrec, Popularity, ItemKnn, Tfidf, KnnTfidf, BprMf, Blend)

@@ -19,10 +19,12 @@ from hardrank.models.sequence.batches import SequenceBatch, Windows
 from hardrank.models.sequence.live import LiveTexts
 from hardrank.models.sequence.network import ItemTower, SequenceNetwork
 from hardrank.models.sequence.recommender import SequenceRecommender
+from hardrank.models.sequence.robust import robust_error
 from hardrank.models.sequence.texts import TextSource, Whitening
 from hardrank.models.sequence.transformer import CausalTransformer
 from hardrank.recommender import Recommender
 from hardrank.training import Objective, Training, train
+from hardrank.training.stops import AnyOf
 from hardrank.training.precision import half_is_faster
 from hardrank.types import Ints
 
@@ -89,7 +91,7 @@ def fit(
     if start is not None:
         _begin_from(network, start)
     rendered = slate_texts(data.items, whole(data.items), source.fields) if source else []
-    site = getattr(objective, "site", None)
+    site, rules = getattr(objective, "site", None), tuple(getattr(objective, "stop", ()))
     if source is not None and shape.text is not None:
         if shape.text.unfreeze or site == "token-embeddings":
             network.live = _live(shape, source, [rendered[i] for i in known], network.negatives)
@@ -111,7 +113,13 @@ def fit(
 
     def validate() -> Mapping[str, float]:
         assert valid is not None
-        return {"ndcg@10": holdout_ndcg(wrapped(), valid)}
+        model = wrapped()
+        row = {"ndcg@10": holdout_ndcg(model, valid)}
+        if rules:  # an objective with rules has an attack to judge them by
+            attack: Any = objective
+            error = robust_error(model, valid, attack.inner, attack.radius, run.seed)
+            row["robust_error"] = error
+        return row
 
     # A folder named by all that decides the weights: an equal training finds its own, be it
     # a resumed one or a part of another model.
@@ -123,6 +131,7 @@ def fit(
         options=training,
         objective=objective,
         validate=validate if valid is not None and len(valid) else None,
+        stop=AnyOf(rules),
         paces={"live.": shape.text.pace} if shape.text else {},
         run=run.at(fingerprint[:16]),
         fingerprint=fingerprint,
