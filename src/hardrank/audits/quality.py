@@ -57,8 +57,9 @@ def _floor(
     else:
         high = np.inf if lost.high is None else lost.high
         passed = True if high <= price else None if lost.value <= price else False
-        shown = f"{metric} falls by {_percent(lost.value)}, 95 % interval up to {_percent(high)}"
-        reason = f"{shown}; allowed {_percent(price)}"
+        way = "falls" if lost.value >= 0 else "rises"
+        shown = f"{metric} {way} by {_percent(abs(lost.value))}"
+        reason = f"{shown}; loss at most {_percent(high)} (95 %); allowed {_percent(price)}"
         if lost.value <= price < high:
             reason += f"; {lost.n} samples are too few to say that it holds"
     return Check(

@@ -71,6 +71,7 @@ class LabelledTexts:
 
     kind: Literal["labelled-texts"] = "labelled-texts"
     path: Path
+    """The file."""
     text: str = "text"
     """Column of the text."""
     label: str = "label"

@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from hardrank.experiment.classify_spec import ClassifierExperiment
 from hardrank.experiment.mistakes import kind_of, specs_in
 from hardrank.experiment.spec import Experiment
 
@@ -32,7 +33,7 @@ _SIGNS = {"Gt": (">", "gt"), "Ge": (">=", "ge"), "Lt": ("<", "lt"), "Le": ("<=",
 def described() -> list[type]:
     """Every spec that an experiment file can spell, each once, outermost first."""
     found: list[type] = []
-    waiting: list[type] = [Experiment]
+    waiting: list[type] = [Experiment, ClassifierExperiment]
     while waiting:
         made = waiting.pop(0)
         if made not in found:

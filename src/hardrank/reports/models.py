@@ -12,7 +12,7 @@ __all__ = ["Column", "ModelRow", "Models", "models"]
 
 HIDDEN = "hidden"
 """Arm of a model that was trained once more with a share of the items hidden from it."""
-_METRICS = ("hr", "ndcg")
+_METRICS = ("hr", "ndcg", "accuracy", "auc", "f1", "ece")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Column:
     @property
     def heading(self) -> str:
         """Over all columns of the same training and group."""
+        if self.metric in _METRICS[2:]:
+            return "Test texts"
         return f"Items hidden: {self.group}" if self.hidden else f"{self.group.capitalize()} items"
 
     @property
@@ -50,9 +52,10 @@ class Models:
     """Protocol and what hiding means, to be printed beside the numbers."""
 
     def best(self, column: Column) -> float | None:
-        """Highest value of a column among the models as trained."""
+        """Best value of a column among the models as trained."""
         found = [r.cells[column].value for r in self.rows if not r.stage and column in r.cells]
-        return max((v for v in found if v is not None), default=None)
+        best = min if column.metric == "ece" else max
+        return best((v for v in found if v is not None), default=None)
 
 
 def models(evidence: Evidence) -> Models | None:
@@ -81,11 +84,16 @@ def _order(column: Column) -> tuple[bool, bool, int]:
 
 
 def _rank(key: tuple[str, str], cells: Mapping[Column, Finding]) -> tuple[object, ...]:
-    """As trained before the hardening stage; by NDCG over all items, then by name."""
+    """As trained before the hardening stage; by NDCG over all items, of classifiers by
+    accuracy, then by name."""
     model, stage = key
-    ndcg = [f.value for c, f in cells.items() if not c.hidden and metric_k(c.metric)[0] == "ndcg"]
+    ndcg = [f.value for c, f in cells.items() if not c.hidden and _weighed(c)]
     value = ndcg[0] if ndcg and ndcg[0] is not None else -1.0
     return (bool(stage), stage, -value, model) if stage else (False, "", -value, model)
+
+
+def _weighed(column: Column) -> bool:
+    return metric_k(column.metric)[0] in ("ndcg", "accuracy")
 
 
 def _notes(

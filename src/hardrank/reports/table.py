@@ -8,12 +8,14 @@ from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
 from hardrank.reports.numbers import Spell, metric_k, relative, signed
 from hardrank.reports.words import attack_parts, group_name, metric_name, place, spell_of
 
-__all__ = ["Change", "Row", "comparison", "cutoff", "effect", "gain_of", "named", "price", "trials"]
+__all__ = ["Change", "Row", "comparison", "cutoff", "effect", "gain_of", "named", "price"]
+__all__ += ["attacked", "flips", "main_metric", "quality_name", "trials"]
 
-_QUALITY = ("hr", "ndcg", "mrr")
+_QUALITY = ("hr", "ndcg", "mrr", "accuracy", "auc", "f1", "precision", "recall", "ece")
 _PRICES = ("price", "price_ndcg")
 _ATTACK = (
-    *("er_before", "er_after", "er_gain", "asr", "rank_before", "rank_after"),
+    *("er_before", "er_after", "er_gain", "accuracy_before", "accuracy_after"),
+    *("precision_after", "recall_after", "f1_after", "asr", "rank_before", "rank_after"),
     *("words", "similarity", "queries"),
 )
 
@@ -60,16 +62,39 @@ def cutoff(evidence: Evidence) -> str:
     return metric_k(ndcg.metric)[1] if ndcg else "10"
 
 
+def flips(evidence: Evidence) -> bool:
+    """Whether the victim is a classifier, whose decisions are flipped, not a ranker."""
+    return not evidence.of("promotion") and bool(evidence.of("flip"))
+
+
+def main_metric(evidence: Evidence) -> str:
+    """The metric that clean quality is weighed in."""
+    utility = evidence.of("utility")
+    return "accuracy" if named(utility, "accuracy") and not named(utility, "ndcg") else "ndcg"
+
+
+def quality_name(evidence: Evidence) -> str:
+    """`NDCG@10`, `accuracy`: inside a sentence."""
+    metric = main_metric(evidence)
+    return metric if metric == "accuracy" else f"NDCG@{cutoff(evidence)}"
+
+
 def trials(evidence: Evidence) -> tuple[str, ...]:
-    """Attack labels of the promotion audit, in file order."""
+    """Attack labels of the promotion or flip audit, in file order."""
     subjects = {evidence.subject(CONTROL), evidence.subject(HARDENED)}
-    return tuple(dict.fromkeys(f.trial for f in evidence.of("promotion") if f.subject in subjects))
+    found = (*evidence.of("promotion"), *evidence.of("flip"))
+    return tuple(dict.fromkeys(f.trial for f in found if f.subject in subjects))
+
+
+def attacked(evidence: Evidence, arm: str, trial: str) -> tuple[Finding, ...]:
+    """All findings of one attack on one arm."""
+    return _arm(evidence, "promotion", arm, trial=trial) or _arm(evidence, "flip", arm, trial=trial)
 
 
 def gain_of(evidence: Evidence, arm: str, trial: str) -> Finding | None:
-    """Exposure gain of one attack on one arm."""
-    found = evidence.of("promotion", subject=evidence.subject(arm), trial=trial)
-    return named(found, "er_gain")
+    """What one attack won on one arm: exposure, or the share of right decisions it flipped."""
+    found = attacked(evidence, arm, trial)
+    return named(found, "asr" if flips(evidence) else "er_gain")
 
 
 def effect(evidence: Evidence, trial: str) -> Finding | None:
@@ -87,7 +112,8 @@ def effect(evidence: Evidence, trial: str) -> Finding | None:
 
 
 def price(evidence: Evidence, group: str) -> Change | None:
-    """Relative change of clean NDCG@k; the price of robustness with its sign turned.
+    """Relative change of clean NDCG@k, of a classifier accuracy; the price of robustness with
+    its sign turned.
 
     From the audited finding if there is one, else from the two means, without interval.
     """
@@ -95,8 +121,9 @@ def price(evidence: Evidence, group: str) -> Change | None:
         same_model = f.subject.partition("/")[0] == evidence.model
         if metric_k(f.metric)[0] in _PRICES and f.group == group and same_model:
             return None if f.value is None else _turned(f)
+    metric = main_metric(evidence)
     control, hardened = (
-        named(evidence.of("utility", subject=evidence.subject(arm), group=group), "ndcg")
+        named(evidence.of("utility", subject=evidence.subject(arm), group=group), metric)
         for arm in (CONTROL, HARDENED)
     )
     if control is None or hardened is None or not control.value or hardened.value is None:
@@ -125,14 +152,15 @@ def comparison(evidence: Evidence) -> tuple[Row, ...]:
 
 def _clean(evidence: Evidence) -> Iterator[Row]:
     groups = sorted({f.group for f in evidence.of("utility", trial="clean")}, key=place)
+    main = main_metric(evidence)
     for group in groups:
         arms = [_arm(evidence, "utility", arm, group=group) for arm in (CONTROL, HARDENED)]
-        for name in _QUALITY if group == "all" else ("ndcg",):
+        for name in _QUALITY if group == "all" else (main,):
             control, hardened = (named(arm, name) for arm in arms)
             if control is None and hardened is None:
                 continue
             metric = (control or hardened or arms[0][0]).metric
-            change = price(evidence, group) if name == "ndcg" else None
+            change = price(evidence, group) if name == main else None
             yield Row(
                 heading="Clean quality",
                 label=metric_name(metric) + ("" if group == "all" else f", {group_name(group)}"),
@@ -144,7 +172,8 @@ def _clean(evidence: Evidence) -> Iterator[Row]:
 
 
 def _attack(evidence: Evidence, trial: str) -> Iterator[Row]:
-    arms = [_arm(evidence, "promotion", arm, trial=trial) for arm in (CONTROL, HARDENED)]
+    arms = [attacked(evidence, arm, trial) for arm in (CONTROL, HARDENED)]
+    gain = "asr" if flips(evidence) else "er_gain"
     defence = effect(evidence, trial)
     attack, options = attack_parts(trial)
     for name in _ATTACK:
@@ -153,7 +182,7 @@ def _attack(evidence: Evidence, trial: str) -> Iterator[Row]:
         if found is None:
             continue
         change = None
-        if name == "er_gain" and defence is not None and defence.value is not None:
+        if name == gain and defence is not None and defence.value is not None:
             change = _judged(_turned(defence), lower_is_better=True)
             if change.better is None and change.low is not None:
                 change = replace(change, says="no effect")

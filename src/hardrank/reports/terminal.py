@@ -16,7 +16,7 @@ from hardrank.reports.words import doubts
 
 __all__ = ["summary_table"]
 
-_SHOWN = ("hr", "ndcg", "er_before", "er_after", "er_gain", "asr")
+_SHOWN = ("hr", "ndcg", "er_before", "er_after", "er_gain", "asr", "accuracy", "auc")
 _WIDTH = 96
 _WIDEST = 100
 _BETWEEN = 1 + 3 * 2

@@ -8,7 +8,18 @@ from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
 from hardrank.reports.faults import cause, doubted, failed_gates, fault, short
 from hardrank.reports.numbers import Spell, interval, percent, relative, signed
-from hardrank.reports.table import Change, cutoff, effect, gain_of, named, price, trials
+from hardrank.reports.table import (
+    Change,
+    attacked,
+    cutoff,
+    effect,
+    flips,
+    gain_of,
+    named,
+    price,
+    quality_name,
+    trials,
+)
 from hardrank.reports.words import (
     attack_name,
     gate_name,
@@ -151,8 +162,8 @@ def _caveats(evidence: Evidence) -> list[str]:
             spread = stdev(gain.per_seed)
             if spread > _UNSTABLE:
                 caveats.append(
-                    f"Unstable: exposure gain under {attack_name(trial, among)} on the {arm} model "
-                    f"varies between seeds by a standard deviation of {percent(spread)}."
+                    f"Unstable: {_prize(evidence)} under {attack_name(trial, among)} on the {arm} "
+                    f"model varies between seeds by a standard deviation of {percent(spread)}."
                 )
     return caveats
 
@@ -161,6 +172,8 @@ def _gameable(evidence: Evidence) -> str:
     gain = strongest(evidence)
     if gain is None or gain.value is None:
         return "No attack ran on the control model, so how gameable it is was not measured."
+    if flips(evidence):
+        return _flippable(evidence, gain)
     found = evidence.of("promotion", subject=gain.subject, trial=gain.trial)
     before, after = named(found, "er_before"), named(found, "er_after")
     k, attack = cutoff(evidence), attack_name(gain.trial, trials(evidence))
@@ -180,6 +193,22 @@ def _gameable(evidence: Evidence) -> str:
     )
 
 
+def _prize(evidence: Evidence) -> str:
+    return "success rate" if flips(evidence) else "exposure gain"
+
+
+def _flippable(evidence: Evidence, gain: Finding) -> str:
+    """Of a classifier."""
+    assert gain.value is not None
+    attack = attack_name(gain.trial, trials(evidence))
+    said = f"{attack} flips {_ranged(gain, percent)} of the control model’s right decisions"
+    rows = attacked(evidence, CONTROL, gain.trial)
+    before, after = named(rows, "accuracy_before"), named(rows, "accuracy_after")
+    if before is None or after is None or before.value is None or after.value is None:
+        return f"{said}."
+    return f"{said}: accuracy falls from {percent(before.value)} to {_ranged(after, percent)}."
+
+
 def _removed(evidence: Evidence) -> str:
     """What hardening did to the strongest attack first, then to the others."""
     first = strongest(evidence)
@@ -190,7 +219,7 @@ def _removed(evidence: Evidence) -> str:
     ways: dict[int, list[tuple[str, Finding]]] = {1: [], -1: [], 0: []}
     for trial, one in found:
         ways[_direction(one) or 0].append((attack_name(trial, trials(evidence)), one))
-    said = [_VERBS[way] + listed(_shares(ways[way], way)) for way in _VERBS if ways[way]]
+    said = [_VERBS[way] + listed(_shares(evidence, ways[way], way)) for way in _VERBS if ways[way]]
     moved = [f"Hardening {listed(said)}."] if said else []
     none = [f"No effect measured on {listed(_unmoved(ways[0]))}."] if ways[0] else []
     return " ".join(moved + none)
@@ -202,12 +231,12 @@ def _unmoved(found: list[tuple[str, Finding]]) -> list[str]:
     return [f"{name} ({_ranged(f, spell)} of its gain removed)" for name, f in found]
 
 
-def _shares(found: list[tuple[str, Finding]], way: int) -> list[str]:
+def _shares(evidence: Evidence, found: list[tuple[str, Finding]], way: int) -> list[str]:
     """What was removed or added, attack by attack."""
     parts = []
     for place, (name, f) in enumerate(found):
         share: Finding | Change = f if way == 1 else _grown(f)
-        of = "of that of" if place else "of the exposure gain of"
+        of = "of that of" if place else f"of the {_prize(evidence)} of"
         parts.append(f"{_ranged(share, relative)} {of} {name}")
     return parts
 
@@ -227,7 +256,7 @@ def _cost(evidence: Evidence) -> str:
             parts.append(f"{_ranged(change, spell)} {where}")
     if not parts:
         return "Its price in clean quality was not measured."
-    return f"The price: clean NDCG@{cutoff(evidence)} changes by {listed(parts)}."
+    return f"The price: clean {quality_name(evidence)} changes by {listed(parts)}."
 
 
 def _ranged(found: Finding | Change, spell: Spell) -> str:

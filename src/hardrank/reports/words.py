@@ -35,7 +35,16 @@ _METRICS = {
     "similarity": "Similarity to the original",
     "queries": "Queries per target",
     "seconds": "Seconds per target",
-    "auc": "Area under the curve",
+    "auc": "Area under the ROC curve",
+    "accuracy_before": "Accuracy before",
+    "accuracy_after": "Accuracy under attack",
+    "f1": "F1",
+    "f1_after": "F1 under attack",
+    "precision": "Precision",
+    "precision_after": "Precision under attack",
+    "recall_after": "Recall under attack",
+    "accuracy": "Accuracy",
+    "ece": "Calibration error (ECE)",
 }
 _SHARES = ("er", "asr", "defence_effect", "price", "success", "word_share", "drop")
 _COUNTS = ("rank", "words", "chars", "queries", "seconds", "items", "users")
@@ -102,7 +111,7 @@ def gate_name(finding: Finding) -> str:
 
 
 _GATES = {
-    "quality": ("quality_floor", "tells_items_apart", "tells_queries_apart"),
+    "quality": ("quality_floor", "tells_texts_apart", "tells_items_apart", "tells_queries_apart"),
     "control": ("control_arm",),
     "unseen": ("unseen_attack", "adaptive_attack"),
 }

@@ -100,7 +100,10 @@ class SequenceNetwork(nn.Module):
         ids: Tensor | None = self.tower.ids
         text: Tensor | None = None
         if self.tower.text is not None:
-            text = self.tower.from_text(self._whitened(rows, tokens))
+            # The adapter runs over the whole catalogue in every step, half of all the work.
+            narrow = self.narrow and self.training
+            with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+                text = self.tower.from_text(self._whitened(rows, tokens)).float()
         if ids is None:
             assert text is not None
             return text, None, text

@@ -11,7 +11,7 @@ from hardrank.reports.verdict import verdict
 
 __all__ = ["comparison_section"]
 
-_LEAD_METRICS = ("er_after", "er_gain", "ndcg")
+_LEAD_METRICS = ("er_after", "er_gain", "ndcg", "accuracy")
 
 
 def comparison_section(evidence: Evidence) -> Html:

@@ -75,13 +75,14 @@ def _panels(evidence: Evidence) -> dict[Panel, list[Finding]]:
         if f.subject in arms and f.radius is not None:
             key = Panel(_word(f, "goal"), _word(f, "site"), f.trial, f.metric)
             panels.setdefault(key, []).append(f)
-    exposed = {p[:3] for p in panels if metric_k(p.metric)[0].startswith("er")}
+    exposed = {p[:3] for p in panels if metric_k(p.metric)[0].startswith(("er", "accuracy"))}
     return {p: found for p, found in panels.items() if not (_rank(p) and p[:3] in exposed)}
 
 
 def _rank(panel: Panel) -> bool:
-    """Ranks are drawn only where exposure, which says it better, was not measured."""
-    return metric_k(panel.metric)[0].startswith("rank")
+    """Ranks are drawn only where exposure, which says it better, was not measured; and so is
+    the success rate where accuracy was."""
+    return metric_k(panel.metric)[0].startswith(("rank", "asr"))
 
 
 def _word(f: Finding, column: str) -> str:

@@ -99,7 +99,7 @@ def _attacked(evidence: Evidence) -> list[Finding]:
 
 
 def _aim(f: Finding) -> str:
-    if f.audit == "promotion":
+    if f.audit in ("promotion", "flip"):
         return ""
     parts = [str(f.where[c]) for c in ("goal", "site") if isinstance(f.where.get(c), str)]
     return ", ".join(parts or [f.audit])

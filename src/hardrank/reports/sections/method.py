@@ -7,6 +7,7 @@ from hardrank.reports.evidence import Evidence
 from hardrank.reports.layout import section, table
 from hardrank.reports.markup import Html, tag
 from hardrank.reports.numbers import plain
+from hardrank.reports.table import flips
 
 __all__ = ["DEFINITIONS", "method_section", "provenance_section", "toml"]
 
@@ -28,13 +29,30 @@ DEFINITIONS = (
 )  # fmt: skip
 
 
+CLASSIFIER_DEFINITIONS = (
+    ("Accuracy, AUC", "Share of test texts given their true class, from a probability of 0.5 up; "
+     "and the chance that a text of class 1 gets a higher probability than one of class 0."),
+    ("Precision, recall, F1", "Of class 1, at the same threshold."),
+    ("Calibration error (ECE)", "How far accuracy is from the stated probability of the named "
+     "class, over 15 bins. Probabilities were scaled on validation texts."),
+    ("Accuracy under attack", "Over all test texts; those that were wrong before stay wrong."),
+    ("Attack success rate", "Share of the texts that were right before whose decision the attack "
+     "flips. Texts that were wrong before are excluded."),
+    ("Gain removed by hardening", "1 − success rate(hardened) / success rate(control), each over "
+     "the texts that arm had right."),
+    ("Price of robustness", "Relative loss of clean accuracy from control to hardened."),
+    DEFINITIONS[-1],
+)  # fmt: skip
+
+
 def method_section(evidence: Evidence) -> Html:
     facts = evidence.facts
     protocols = [facts.protocol] if facts.protocol else []
     protocols += [p for p in dict.fromkeys(f.protocol for f in evidence.findings) if p]
     protocol = [tag("p", p) for p in dict.fromkeys(protocols)] or [tag("p", "Not stated.")]
     threats = [tag("li", t) for t in facts.threats] or [tag("li", "None stated.")]
-    terms = [tag("div", tag("dt", term), tag("dd", text)) for term, text in DEFINITIONS]
+    used = CLASSIFIER_DEFINITIONS if flips(evidence) else DEFINITIONS
+    terms = [tag("div", tag("dt", term), tag("dd", text)) for term, text in used]
     return section(
         "method",
         "Method",

@@ -9,7 +9,7 @@ from hardrank.reports.markup import Html, tag
 from hardrank.reports.numbers import interval, relative, signed
 from hardrank.reports.scales import Linear, nice_ticks, padded
 from hardrank.reports.svg import bottom_axis, chart, mark, rule, text
-from hardrank.reports.table import Change, cutoff, named, price
+from hardrank.reports.table import Change, flips, main_metric, named, price, quality_name
 from hardrank.reports.words import group_name, place, spell_of
 
 __all__ = ["price_section"]
@@ -25,20 +25,33 @@ def price_section(evidence: Evidence) -> Html:
     changes = {g: c for g in groups if (c := price(evidence, g)) is not None}
     if not changes:
         return Html("")
-    k = cutoff(evidence)
+    quality = quality_name(evidence)
     detail = tag("span", "hardened relative to control, 95 % intervals", class_="small")
-    caption = [tag("b", f"Change of clean NDCG@{k}"), detail]
+    caption = [tag("b", f"Change of clean {quality}"), detail]
     return section(
         "price",
         "Who pays",
-        "Burying rare and new items also stops promotion, so quality is stated for each group "
-        "of held-out items. Left of zero is a loss.",
-        tag("div", figure(caption, _draw(changes, k)), _table(evidence, changes), class_="split"),
+        f"{_why(evidence)} Left of zero is a loss.",
+        tag(
+            "div",
+            figure(caption, _draw(changes, quality)),
+            _table(evidence, changes),
+            class_="split",
+        ),
         doubts(f for arm in (CONTROL, HARDENED) for f in _quality(evidence, arm, changes)),
     )
 
 
-def _draw(changes: dict[str, Change], k: str) -> Html:
+def _why(evidence: Evidence) -> str:
+    if flips(evidence):
+        return "Favouring one class also stops flips, so quality is stated for each class of text."
+    return (
+        "Burying rare and new items also stops promotion, so quality is stated for each group "
+        "of held-out items."
+    )
+
+
+def _draw(changes: dict[str, Change], quality: str) -> Html:
     ends = [v for c in changes.values() for v in (c.value, c.low, c.high) if v is not None]
     marks = nice_ticks(*padded(ends, floor=0.0), wanted=5)
     x = Linear(marks[0], marks[-1], _LEFT, _RIGHT)
@@ -57,7 +70,7 @@ def _draw(changes: dict[str, Change], k: str) -> Html:
         drawn.append(mark(x(change.value), y, HARDENED, f"{group}: {spell(change.value)}", 3.4))
     drawn.append(rule(x(0.0), 4, x(0.0), bottom, "axis"))
     axis = bottom_axis([(v, x(v)) for v in marks], bottom, spell,
-                       f"change of NDCG@{k}", (_LEFT + _RIGHT) / 2)  # fmt: skip
+                       f"change of {quality}", (_LEFT + _RIGHT) / 2)  # fmt: skip
     said = "; ".join(
         f"{group}: {spell(c.value)} {interval(c.low, c.high, spell)}".strip()
         for group, c in changes.items()
@@ -67,23 +80,25 @@ def _draw(changes: dict[str, Change], k: str) -> Html:
 
 def _table(evidence: Evidence, changes: dict[str, Change]) -> Html:
     body = []
+    metric = main_metric(evidence)
     for group, change in changes.items():
         arms = [
-            named(evidence.of("utility", subject=evidence.subject(arm), group=group), "ndcg")
+            named(evidence.of("utility", subject=evidence.subject(arm), group=group), metric)
             for arm in (CONTROL, HARDENED)
         ]
-        spell = spell_of("ndcg")
+        spell = spell_of(metric)
         label = tag("th", group_name(group), tag("span", _count(arms[0]), class_="small"),
                     scope="row")  # fmt: skip
         cells = [number_cell(f, spell) for f in arms]
         body.append(tag("tr", label, cells, change_cell(change)))
-    head = ["Held-out item", "Control", "Hardened", "Change"]
-    return table(f"Clean NDCG@{cutoff(evidence)} by group", head, body, "numbers stacks")
+    head = ["Texts" if flips(evidence) else "Held-out item", "Control", "Hardened", "Change"]
+    return table(f"Clean {quality_name(evidence)} by group", head, body, "numbers stacks")
 
 
 def _quality(evidence: Evidence, arm: str, groups: Iterable[str]) -> list[Finding | None]:
     subject = evidence.subject(arm)
-    return [named(evidence.of("utility", subject=subject, group=g), "ndcg") for g in groups]
+    metric = main_metric(evidence)
+    return [named(evidence.of("utility", subject=subject, group=g), metric) for g in groups]
 
 
 def _count(finding: object) -> str:

@@ -23,7 +23,7 @@ def quality_section(evidence: Evidence) -> Html:
                     scope="rowgroup")  # fmt: skip
         body.append(tag("tr", apart, class_="group"))
         body += [_row(evidence, found, row) for row in staged]
-    caption = "Clean ranking quality"
+    caption = "Clean quality"
     made = tag("table", tag("caption", caption), tag("thead", _head(found)), tag("tbody", body),
                class_="numbers wide")  # fmt: skip
     lead = "One row a model; the best of each column, among models as trained, is bold."

@@ -6,7 +6,17 @@ from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
 from hardrank.reports.markup import Html, tag
 from hardrank.reports.numbers import Spell, interval, percent, relative, signed
-from hardrank.reports.table import Change, cutoff, effect, named, price, trials
+from hardrank.reports.table import (
+    Change,
+    attacked,
+    cutoff,
+    effect,
+    flips,
+    named,
+    price,
+    quality_name,
+    trials,
+)
 from hardrank.reports.verdict import Status, strongest, verdict
 from hardrank.reports.words import attack_name, gate_state
 
@@ -52,20 +62,20 @@ def _figures(evidence: Evidence, status: Status) -> list[Html]:
     gain = strongest(evidence)
     if gain is not None:
         for arm in (CONTROL,) if status == "unreliable" else (CONTROL, HARDENED):
-            rows = evidence.of("promotion", subject=evidence.subject(arm), trial=gain.trial)
+            rows = attacked(evidence, arm, gain.trial)
             after = named(rows, "er_after") or named(rows, "er_gain")
+            after = after or named(rows, "accuracy_after")
             attack = attack_name(gain.trial, trials(evidence))
-            label = f"Exposure@{k} under {attack}, {arm}"
+            what = "Accuracy" if flips(evidence) else f"Exposure@{k}"
+            label = f"{what} under {attack}, {arm}"
             made += [_stat(label, after, percent, arm)] if after else []
+        removed = f"{'Flips' if flips(evidence) else 'Gain'} removed by hardening"
         defence = None if status == "unreliable" else effect(evidence, gain.trial)
-        made += (
-            [_stat("Gain removed by hardening", defence, relative, none="no effect")]
-            if defence
-            else []
-        )
+        made += [_stat(removed, defence, relative, none="no effect")] if defence else []
     change = price(evidence, "all") if evidence.has_hardened else None
     if change is not None:
-        made.append(_stat(f"Change of clean NDCG@{k}", change, signed(relative), none="no change"))
+        label = f"Change of clean {quality_name(evidence)}"
+        made.append(_stat(label, change, signed(relative), none="no change"))
     return [*made, _gates(evidence)]
 
 
