@@ -38,6 +38,7 @@ def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        _open_up(Path(name), 0o666)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -55,10 +56,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     try:
         yield draft
+        _open_up(draft, 0o777)
         _exchange(draft, path)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+
+
+def _open_up(path: Path, mode: int) -> None:
+    """The rights that a plain `open` would have given: temporary names are made private."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(mode & ~mask)
 
 
 def _exchange(draft: Path, path: Path) -> None:

@@ -101,6 +101,8 @@ def fit(
     if source is not None:
         table = source(rendered)
         network.texts = table[torch.from_numpy(known)]
+        network.encoded = torch.from_numpy(source.encoder.encode([rendered[i] for i in known]))
+        network.projection = torch.from_numpy(source.whitening.projection)
 
     def batches(order: np.random.Generator) -> Iterator[SequenceBatch]:
         return windows.batches(training.batch_size, order)

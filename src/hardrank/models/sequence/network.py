@@ -84,26 +84,31 @@ class SequenceNetwork(nn.Module):
         self.text_states = nn.Linear(size, size) if text_weight else None
         self.texts: Tensor = torch.empty(0)
         """(I, X) whitened text vectors of the training items: given, not learned."""
+        self.encoded: Tensor = torch.empty(0)
+        """(I, E) the same before whitening: the encoder's own unit vectors."""
+        self.projection: Tensor = torch.empty(0)
+        """(E, X) from one to the other, but for the mean."""
         self.live: LiveTexts | None = None
         """The encoder itself, where it learns or its tokens are perturbed."""
 
     @property
     def sites(self) -> tuple[Site, ...]:
         tokens: tuple[Site, ...] = ("token-embeddings",) if self.live is not None else ()
-        return ("item-vectors", "history-vectors", *tokens)
+        text: tuple[Site, ...] = ("text-vectors",) if self.tower.text is not None else ()
+        return ("item-vectors", "history-vectors", *text, *tokens)
 
     def vectors(
-        self, rows: Tensor | None = None, tokens: Tensor | None = None
+        self, rows: Tensor | None = None, deltas: Mapping[Site, Tensor] | None = None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """((I, D) sum, id part, text part) of all items or of `rows`. tokens: (I, T, E) added
-        to the token embeddings of their texts."""
+        """((I, D) sum, id part, text part) of all items or of `rows`, with the deltas that
+        move texts: `text-vectors` (all items, E), `token-embeddings` (I, T, E)."""
         ids: Tensor | None = self.tower.ids
         text: Tensor | None = None
         if self.tower.text is not None:
             # The adapter runs over the whole catalogue in every step, half of all the work.
             narrow = self.narrow and self.training
             with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
-                text = self.tower.from_text(self._whitened(rows, tokens)).float()
+                text = self.tower.from_text(self._whitened(rows, deltas or {})).float()
         if ids is None:
             assert text is not None
             return text, None, text
@@ -114,12 +119,13 @@ class SequenceNetwork(nn.Module):
         """Mean next-item cross-entropy over the batch's targets.
 
         Deltas: `item-vectors` (I, D) moves each item wherever it stands, as history and as
-        candidate; `history-vectors` (B, L, D) moves what the transformer reads;
+        candidate; `text-vectors` (I, E) moves what the encoder made of its text; `history-vectors`
+        (B, L, D) moves what the transformer reads;
         `token-embeddings` (C, T, E) moves the words of this step's candidates.
         """
         deltas = deltas or {}
         rows, correction = self._candidates(batch)
-        vectors, ids, text = self.vectors(rows, deltas.get("token-embeddings"))
+        vectors, ids, text = self.vectors(rows, deltas)
         inputs, targets = batch.inputs, batch.targets
         if rows is not None:
             # Padding reads some candidate; nothing reads padding.
@@ -151,6 +157,8 @@ class SequenceNetwork(nn.Module):
             if site == "token-embeddings":
                 assert self.live is not None
                 return self.live.embeddings(self._candidates(batch)[0])
+            if site == "text-vectors":
+                return self.encoded
             vectors = self.vectors()[0]
             return vectors.detach() if site == "item-vectors" else vectors[batch.inputs]
 
@@ -166,11 +174,15 @@ class SequenceNetwork(nn.Module):
         out: Tensor = self.transformer(vectors[items])
         return out[torch.arange(len(items)), lengths - 1]
 
-    def _whitened(self, rows: Tensor | None, tokens: Tensor | None) -> Tensor:
+    def _whitened(self, rows: Tensor | None, deltas: Mapping[Site, Tensor]) -> Tensor:
+        tokens, delta = deltas.get("token-embeddings"), deltas.get("text-vectors")
         if self.live is not None and (self.live.learns or tokens is not None):
             whitened: Tensor = self.live(rows, tokens)
+        else:
+            whitened = self.texts if rows is None else self.texts[rows]
+        if delta is None:
             return whitened
-        return self.texts if rows is None else self.texts[rows]
+        return whitened + (delta if rows is None else delta[rows]) @ self.projection
 
     def _candidates(self, batch: SequenceBatch) -> tuple[Tensor | None, Tensor | None]:
         """(rows, correction) of a sampled softmax, or (None, None) for the full one.

@@ -123,8 +123,8 @@ class SequenceRecommender:
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        text: tuple[Site, ...] = ("token-embeddings",) if self.source is not None else ()
-        return ("item-vectors", "history-vectors", *text)
+        text: tuple[Site, ...] = ("text-vectors", "token-embeddings")
+        return ("item-vectors", "history-vectors", *(text if self.source is not None else ()))
 
     def surface(
         self, site: Site, goal: GoalKind, queries: Queries, items: Ints, texts: Sequence[str] = ()

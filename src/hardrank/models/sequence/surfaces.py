@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["perturbed_scores", "surface", "text_gradient"]
 
+_MOVABLE: tuple[Site, ...] = ("item-vectors", "text-vectors", "token-embeddings")
 _LIST = 10
 """Length of the list whose door `promote` aims at."""
 
@@ -41,7 +42,7 @@ def surface(
     """Raises `Unsupported` for a site that the goal does not have."""
     if goal == "degrade" and site == "history-vectors":
         return _history_surface(model, queries, items)
-    if goal in ("promote", "demote") and site in ("item-vectors", "token-embeddings"):
+    if goal in ("promote", "demote") and site in _MOVABLE:
         vectors = _moved(model, site, items)
         kth = torch.from_numpy(kth_scores(model, queries))
 
@@ -64,7 +65,7 @@ def perturbed_scores(
     with torch.no_grad():
         if goal == "degrade" and site == "history-vectors":
             return np.asarray(_history_scores(model, queries, delta).numpy())
-        if goal in ("promote", "demote") and site in ("item-vectors", "token-embeddings"):
+        if goal in ("promote", "demote") and site in _MOVABLE:
             moved = _moved(model, site, items).of(delta)
             return np.asarray(_scores(model, queries, items, moved).numpy())
     raise Unsupported(f"this model has no surface for goal '{goal}' at '{site}'")
@@ -152,6 +153,14 @@ def _moved(model: "SequenceRecommender", site: Site, items: Ints) -> _Moved:
 
         return _Moved(shifted, total)
     source = _source(model)
+    if site == "text-vectors":
+        encoded = torch.from_numpy(source.encoder.encode(model.texts_of(items)))
+
+        def adapted(delta: Tensor) -> tuple[Tensor, Tensor | None]:
+            moved = model.network.tower.from_text(source.whitening(encoded + delta))
+            return ids + moved, moved
+
+        return _Moved(adapted, encoded)
     tokens = source.encoder.tokenise(model.texts_of(items))
     like = source.encoder.token_embeddings(tokens.ids).detach()
 

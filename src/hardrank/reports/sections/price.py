@@ -87,7 +87,8 @@ def _table(evidence: Evidence, changes: dict[str, Change]) -> Html:
             for arm in (CONTROL, HARDENED)
         ]
         spell = spell_of(metric)
-        label = tag("th", group_name(group), tag("span", _count(arms[0]), class_="small"),
+        name = "all texts" if flips(evidence) and group == "all" else group_name(group)
+        label = tag("th", name, tag("span", _count(arms[0]), class_="small"),
                     scope="row")  # fmt: skip
         cells = [number_cell(f, spell) for f in arms]
         body.append(tag("tr", label, cells, change_cell(change)))
