@@ -21,9 +21,7 @@ from hardrank.perturbations import FGM
 from hardrank.recommender import Recommender
 from hardrank.training import Training
 
-SPEC = Sasrec(
-    size=16, heads=1, length=20, training=Training(epochs=6, batch_size=256, patience=0)
-)
+SPEC = Sasrec(size=16, heads=1, length=20, training=Training(epochs=6, batch_size=256, patience=0))
 
 
 def world() -> Split:

@@ -104,9 +104,7 @@ class Dataset:
 
     def histories(self) -> Queries:
         """One query per user, with the user's whole history."""
-        return Queries(
-            offsets=self.offsets, items=self.event_items, users=np.arange(self.n_users)
-        )
+        return Queries(offsets=self.offsets, items=self.event_items, users=np.arange(self.n_users))
 
     def texts(self, fields: tuple[str, ...] = ("title",)) -> list[str]:
         """(I,): what a model reads of each item; see `render`."""
@@ -179,8 +177,13 @@ def _inserted(data: Dataset, edit: InsertEvent) -> Dataset:
     at = min(start + edit.position, end)
     time = data.events["time"][min(at, end - 1)] if end > start else None
     row = pl.DataFrame(
-        {"user": [user], "item": [data.item_rows[edit.item_id]], "time": [time],
-         "rating": [None], "weight": [1.0]},
+        {
+            "user": [user],
+            "item": [data.item_rows[edit.item_id]],
+            "time": [time],
+            "rating": [None],
+            "weight": [1.0],
+        },
         schema=EVENT_COLUMNS,
     )
     events = pl.concat([data.events[:at], row, data.events[at:]], how="diagonal")

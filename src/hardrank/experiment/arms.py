@@ -101,9 +101,7 @@ def _trained(
     folder = _folder(run, label, arm, seed)
     shared = folder.parents[1] / "training"
     begun = [] if start is None else [v.tobytes() for _, v in sorted(start.arrays().items())]
-    key = key_of(
-        spec, seed, split.train.fingerprint, split.valid.fingerprint, objective, *begun
-    )
+    key = key_of(spec, seed, split.train.fingerprint, split.valid.fingerprint, objective, *begun)
     context = replace(run, seed=seed, folder=folder / "training" if start else shared)
     model = kept_model(
         folder / "model", key, spec, split.train.items, context,

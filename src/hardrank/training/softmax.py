@@ -12,7 +12,12 @@ _TILE_BYTES = 8 << 20
 
 
 def catalogue_cross_entropy(
-    states: Tensor, items: Tensor, targets: Tensor, bias: Tensor | None = None, *, half: bool = False
+    states: Tensor,
+    items: Tensor,
+    targets: Tensor,
+    bias: Tensor | None = None,
+    *,
+    half: bool = False,
 ) -> Tensor:
     """Mean of -log softmax(states @ items.T + bias)[target], a scalar.
 

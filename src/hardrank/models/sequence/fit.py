@@ -24,8 +24,8 @@ from hardrank.models.sequence.texts import TextSource, Whitening
 from hardrank.models.sequence.transformer import CausalTransformer
 from hardrank.recommender import Recommender
 from hardrank.training import Objective, Training, train
-from hardrank.training.stops import AnyOf
 from hardrank.training.precision import half_is_faster
+from hardrank.training.stops import AnyOf
 from hardrank.types import Ints
 
 __all__ = ["Shape", "TextOptions", "fit", "restore"]
@@ -92,9 +92,9 @@ def fit(
         _begin_from(network, start)
     rendered = slate_texts(data.items, whole(data.items), source.fields) if source else []
     site, rules = getattr(objective, "site", None), tuple(getattr(objective, "stop", ()))
-    if source is not None and shape.text is not None:
-        if shape.text.unfreeze or site == "token-embeddings":
-            network.live = _live(shape, source, [rendered[i] for i in known], network.negatives)
+    learns = shape.text is not None and shape.text.unfreeze != 0
+    if source is not None and (learns or site == "token-embeddings"):
+        network.live = _live(shape, source, [rendered[i] for i in known], network.negatives)
     counts = data.counts[known]
     network.frequency = torch.from_numpy(counts / counts.sum()).float()
     table = None
@@ -205,9 +205,7 @@ def _network(
     )
 
 
-def _live(
-    shape: Shape, source: TextSource, texts: list[str], negatives: int
-) -> LiveTexts:
+def _live(shape: Shape, source: TextSource, texts: list[str], negatives: int) -> LiveTexts:
     """The encoder for training: a copy, as its weights may change."""
     assert shape.text is not None
     if not negatives:

@@ -19,9 +19,9 @@ class ItemTower(nn.Module):
 
     vector(i) = id(i) + scale * A(dropout(x_i)), x_i the whitened text vector, A an adapter of
     one or two layers: two fit known items better, one carries over better to new items,
-    whose texts it has never seen. Whitening makes all directions of the encoder's space count alike (Su et al.
-    2021, arXiv:2103.15316): raw sentence vectors share a large mean that hides what tells
-    items apart.
+    whose texts it has never seen. Whitening makes all directions of the encoder's space
+    count alike (Su et al. 2021, arXiv:2103.15316): raw sentence vectors share a large mean
+    that hides what tells items apart.
     """
 
     def __init__(

@@ -30,8 +30,6 @@ def robust_error(
         generator=torch.Generator().manual_seed(derive(seed, "robust-error")),
         mask=surface.mask,
     )
-    scores = model.perturbed_scores(
-        "history-vectors", "degrade", part.queries, part.targets, delta
-    )
+    scores = model.perturbed_scores("history-vectors", "degrade", part.queries, part.targets, delta)
     masked = mask_seen(np.array(scores, dtype=np.float32), part.queries)
     return float((ranks_of_targets(masked, part.targets) > k).mean())
