@@ -154,13 +154,13 @@ def _moved(model: "SequenceRecommender", site: Site, items: Ints) -> _Moved:
         return _Moved(shifted, total)
     source = _source(model)
     if site == "text-vectors":
-        encoded = torch.from_numpy(source.encoder.encode(model.texts_of(items)))
+        clean = torch.from_numpy(source.encoder.encode(model.texts_of(items)))
 
         def adapted(delta: Tensor) -> tuple[Tensor, Tensor | None]:
-            moved = model.network.tower.from_text(source.whitening(encoded + delta))
+            moved = model.network.tower.from_text(source.whitening(clean + delta))
             return ids + moved, moved
 
-        return _Moved(adapted, encoded)
+        return _Moved(adapted, clean)
     tokens = source.encoder.tokenise(model.texts_of(items))
     like = source.encoder.token_embeddings(tokens.ids).detach()
 
