@@ -144,10 +144,9 @@ class SequenceNetwork(nn.Module):
         loss = catalogue_cross_entropy(states, vectors, targets, correction, half=self.narrow)
         if self.text_states is not None and text is not None:
             # A third of the targets, drawn anew in each step: the same loss on average for a
-            # third of the cost. The states are taken as they are: pulled two ways, they rank
-            # known items 5 % worse.
+            # third of the cost.
             part = torch.randperm(len(targets))[: (len(targets) + 2) // 3]
-            by_text = self.text_states(states[part].detach())
+            by_text = self.text_states(states[part])
             loss = loss + self.text_weight * catalogue_cross_entropy(
                 by_text, text, targets[part], correction, half=self.narrow
             )
