@@ -83,7 +83,7 @@ def test_an_unknown_option_is_exit_code_2(hardrank: Call) -> None:
 def test_a_right_file_is_fine_without_running(hardrank: Call, tmp_path: Path) -> None:
     path = tmp_path / "e.toml"
     path.write_text(
-        'name = "e"\ndata = { kind = "marketplace" }\nmodel = { kind = "popularity" }\n', "utf-8"
+        'name = "e"\ndata = { kind = "marketplace" }\nmodel = { kind = "text-sequence" }\n', "utf-8"
     )
     done = hardrank("run", path, "--check")
     assert (done.exit_code, done.stdout) == (0, f"{path}: fine\n")

@@ -92,7 +92,7 @@ def test_a_run_on_bad_data_stops_before_training(hardrank: Call, tmp_path: Path)
     (tmp_path / "items.csv").write_text("item_id,title\n", "utf-8")
     experiment = tmp_path / "e.toml"
     base = (
-        'name = "e"\nmodel = { kind = "popularity" }\n[data]\nkind = "table"\n'
+        'name = "e"\nmodel = { kind = "sasrec" }\n[data]\nkind = "table"\n'
         f'path = "{tmp_path / "log.csv"}"\ncolumns = {{ time = "timestamp" }}\n'
     )
     experiment.write_text(base + f'items = "{tmp_path / "items.csv"}"\nmax_bad = 1.0\n', "utf-8")
