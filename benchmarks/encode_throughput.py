@@ -131,16 +131,18 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     texts, source = titles(args.titles)
     figures = measure(texts, args.repeats)
+    fast = figures["fp32"]
     write_json(
         args.output,
         {
-            "claim": "encoding titles reaches 80 % of the measured matrix-product peak",
+            "claim": f"{fast['titles_per_second']:.0f} titles a second in fp32,"
+            f" {100 * fast['share_of_peak']:.0f} % of the measured matrix-product peak",
             "command": f"python benchmarks/encode_throughput.py --titles {args.titles}"
             f" --repeats {args.repeats} --threads {torch.get_num_threads()}",
             "figures": figures,
-            "ratio": figures["fp32"]["share_of_peak"],
+            "ratio": fast["share_of_peak"],
             "target": 0.8,
-            "reached": figures["fp32"]["share_of_peak"] >= 0.8,
+            "reached": fast["share_of_peak"] >= 0.8,
             "method": "ratio: median over rounds of fp32 FLOP/s of encode() with an empty cache"
             " (tokenising, model, pooling and cache write; real tokens only) over the best"
             " 2048 x 2048 product just before and after, same threads; all-MiniLM-L6-v2,"
