@@ -1,25 +1,19 @@
 """Next item from ids and texts, with a second head for items that have no id yet."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import polars as pl
 from annotated_types import Ge
-from numpy.typing import NDArray
 
-from hardrank.context import RunContext
-from hardrank.data import Dataset, Holdout
-from hardrank.models.sequence.fit import Shape, TextOptions, fit, restore
-from hardrank.models.sequence.recommender import SequenceRecommender
-from hardrank.recommender import Recommender
-from hardrank.training import Objective, Training
+from hardrank.models.sequence.fit import Shape, TextOptions
+from hardrank.models.sequence.spec import SequenceSpec
+from hardrank.training import Training
 from hardrank.types import Count, Dropout, Natural, Positive, Share, spec
 
 __all__ = ["Hybrid"]
 
 
 @spec
-class Hybrid:
+class Hybrid(SequenceSpec):
     """Ids for what is known, text for what is new, in one model.
 
     vector(i) = id(i) + text_scale * W x_i. Two softmax losses share the transformer: one over
@@ -85,21 +79,3 @@ class Hybrid:
             id_dropout=self.id_dropout,
             negatives=self.negatives,
         )
-
-    def fit(
-        self,
-        train: Dataset,
-        run: RunContext,
-        *,
-        valid: Holdout | None = None,
-        objective: Objective | None = None,
-        start: Recommender | None = None,
-    ) -> SequenceRecommender:
-        return fit(
-            self.shape(), self.training, train, run, valid=valid, objective=objective, start=start
-        )
-
-    def restore(
-        self, arrays: Mapping[str, NDArray[Any]], items: pl.DataFrame, run: RunContext
-    ) -> SequenceRecommender:
-        return restore(self.shape(), arrays, items, run)

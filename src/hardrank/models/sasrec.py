@@ -1,24 +1,17 @@
 """SASRec: next item from item ids."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
-import polars as pl
-from numpy.typing import NDArray
-
-from hardrank.context import RunContext
-from hardrank.data import Dataset, Holdout
-from hardrank.models.sequence.fit import Shape, fit, restore
-from hardrank.models.sequence.recommender import SequenceRecommender
-from hardrank.recommender import Recommender
-from hardrank.training import Objective, Training
+from hardrank.models.sequence.fit import Shape
+from hardrank.models.sequence.spec import SequenceSpec
+from hardrank.training import Training
 from hardrank.types import Count, Dropout, Natural, spec
 
 __all__ = ["Sasrec"]
 
 
 @spec
-class Sasrec:
+class Sasrec(SequenceSpec):
     """Causal self-attention over item ids, trained with cross-entropy over the catalogue.
 
     Kang & McAuley, ICDM 2018, arXiv:1808.09781. Ours: cross-entropy over all items instead
@@ -49,21 +42,3 @@ class Sasrec:
             text=None,
             negatives=self.negatives,
         )
-
-    def fit(
-        self,
-        train: Dataset,
-        run: RunContext,
-        *,
-        valid: Holdout | None = None,
-        objective: Objective | None = None,
-        start: Recommender | None = None,
-    ) -> SequenceRecommender:
-        return fit(
-            self.shape(), self.training, train, run, valid=valid, objective=objective, start=start
-        )
-
-    def restore(
-        self, arrays: Mapping[str, NDArray[Any]], items: pl.DataFrame, run: RunContext
-    ) -> SequenceRecommender:
-        return restore(self.shape(), arrays, items, run)

@@ -1,25 +1,19 @@
 """Next item from the texts of the history."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import polars as pl
 from annotated_types import Ge
-from numpy.typing import NDArray
 
-from hardrank.context import RunContext
-from hardrank.data import Dataset, Holdout
-from hardrank.models.sequence.fit import Shape, TextOptions, fit, restore
-from hardrank.models.sequence.recommender import SequenceRecommender
-from hardrank.recommender import Recommender
-from hardrank.training import Objective, Training
+from hardrank.models.sequence.fit import Shape, TextOptions
+from hardrank.models.sequence.spec import SequenceSpec
+from hardrank.training import Training
 from hardrank.types import Count, Dropout, Natural, Positive, spec
 
 __all__ = ["TextSequence"]
 
 
 @spec
-class TextSequence:
+class TextSequence(SequenceSpec):
     """A causal transformer over text vectors: an item is what its text says.
 
     Frozen sentence vectors, whitened and mapped to `size` dimensions, stand for the items in
@@ -77,21 +71,3 @@ class TextSequence:
             ),
             negatives=self.negatives,
         )
-
-    def fit(
-        self,
-        train: Dataset,
-        run: RunContext,
-        *,
-        valid: Holdout | None = None,
-        objective: Objective | None = None,
-        start: Recommender | None = None,
-    ) -> SequenceRecommender:
-        return fit(
-            self.shape(), self.training, train, run, valid=valid, objective=objective, start=start
-        )
-
-    def restore(
-        self, arrays: Mapping[str, NDArray[Any]], items: pl.DataFrame, run: RunContext
-    ) -> SequenceRecommender:
-        return restore(self.shape(), arrays, items, run)
