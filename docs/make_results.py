@@ -142,6 +142,8 @@ def short(finding: dict[str, Any]) -> str:
 def full(finding: dict[str, Any]) -> str:
     if finding["value"] is None:
         return "-"
+    if finding["low"] is None or finding["high"] is None:
+        return short(finding)
     return f"{short(finding)} [{finding['low']:.4f}, {finding['high']:.4f}]"
 
 
@@ -153,6 +155,8 @@ def spread(finding: dict[str, Any]) -> str:
 def percent(finding: dict[str, Any], sign: int = 1) -> str:
     if finding["value"] is None:
         return "-"
+    if finding["low"] is None or finding["high"] is None:
+        return f"{100 * sign * finding['value']:+.1f} % (no interval)"
     low, high = sorted(100 * sign * finding[k] for k in ("low", "high"))
     return f"{100 * sign * finding['value']:+.1f} % [{low:+.1f}, {high:+.1f}]"
 
