@@ -30,8 +30,8 @@ def split() -> Split:
 @pytest.fixture(scope="module")
 def spec(make_encoder: Make) -> TextSequence:
     return TextSequence(
-        encoder=str(make_encoder()), max_tokens=32, size=8, heads=1, length=10, whiten=6, negatives=20,
-        training=QUICK,
+        encoder=str(make_encoder()), max_tokens=32, size=8, heads=1, length=10, whiten=6,
+        negatives=20, training=QUICK,
     )  # fmt: skip
 
 
