@@ -59,7 +59,8 @@ def measure(peer_epochs: int, threads: int, users: int | None) -> None:
             f"{ours['ndcg@10']:.4f} against {peer['ndcg@10']:.4f} "
             f"({ours['fit_cpu_seconds']:.0f} and {peer['fit_cpu_seconds']:.0f} CPU seconds)"
         ),
-        command="python benchmarks/train_throughput.py",
+        command="python benchmarks/train_throughput.py"
+        f" --threads {threads} --peer-epochs {peer_epochs}",
         ratio=ratio,
         ratio_means="positions per CPU second, ours over RecBole 1.2.1",
         aim=10,
