@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from hardrank.context import RunContext
-from hardrank.data import Slate
+from hardrank.data import Queries, Slate
 from hardrank.data.sources.marketplace import Marketplace
 from hardrank.data.splits import LeaveOneOut, Split
 from hardrank.errors import Unsupported
 from hardrank.hardening import Adversarial
 from hardrank.models import TextSequence
+from hardrank.models.sequence.batches import Windows
 from hardrank.models.sequence.recommender import SequenceRecommender
 from hardrank.perturbations import FGM
 from hardrank.training import Training
@@ -98,3 +100,25 @@ def test_promotion_at_text_vectors_starts_from_the_clean_scores(
     )
     plain = model.score(split.test.queries, Slate(items=rows))
     np.testing.assert_allclose(still, plain, atol=1e-5)
+
+
+def test_a_delta_at_text_vectors_is_the_loss_of_the_moved_texts(
+    spec: TextSequence, split: Split, tmp_path: Path
+) -> None:
+    """Ignoring the delta, or adding it elsewhere, would give another value."""
+    network = fitted(replace(spec, negatives=0), split, tmp_path).network
+    batch = next(Windows(_known(split), 10).batches(50, np.random.default_rng(0)))
+    torch.manual_seed(0)
+    delta = 0.3 * torch.randn_like(network.clean("text-vectors", batch))
+    plain = network.loss(batch)
+    moved = network.loss(batch, {"text-vectors": delta})
+    network.texts = network.texts + delta @ network.projection
+    torch.testing.assert_close(moved, network.loss(batch))
+    assert abs(float(moved.detach()) - float(plain.detach())) > 1e-4
+
+
+def _known(split: Split) -> Queries:
+    """Training histories with items counted among those that have training events."""
+    place = np.cumsum(split.train.counts > 0) - 1
+    whole = split.train.histories()
+    return Queries(offsets=whole.offsets, items=place[whole.items], users=whole.users)
