@@ -28,8 +28,8 @@ import torch
 import transformers
 
 from hardrank.context import RunContext
+from hardrank.encoders import Precision, TextEncoder, load_encoder
 from hardrank.files import write_json
-from hardrank.models.encoders import Precision, TextEncoder, load_encoder
 
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get("HARDRANK_DATA", HERE.parents[1] / "shared" / "data"))

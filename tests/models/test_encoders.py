@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from hardrank.context import RunContext
+from hardrank.encoders import TextEncoder, load_encoder, word_gradient
+from hardrank.encoders.cache import Store, key_of, open_store
+from hardrank.encoders.words import align
 from hardrank.errors import DataError, Unsupported
-from hardrank.models.encoders import TextEncoder, load_encoder, word_gradient
-from hardrank.models.encoders.cache import Store, key_of, open_store
-from hardrank.models.encoders.words import align
 
 Make = Callable[..., Path]
 TITLES = ("good red mug", "bad blueish lamps for the kitchen", "", "old", "new cheap mugs", "red")
@@ -440,7 +440,7 @@ def test_wrong_size_is_not_believed(tmp_path: Path) -> None:
 def test_passing_entries_are_forgotten_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hardrank.models.encoders.cache._PASSING", 4)
+    monkeypatch.setattr("hardrank.encoders.cache._PASSING", 4)
     store = Store(tmp_path, 2)
     store.pass_by(*_entries(0, 6))
     assert [key_of(str(n)) in store for n in range(6)] == [False, False, *[True] * 4]
@@ -449,7 +449,7 @@ def test_passing_entries_are_forgotten_in_order(
 _WRITER = """
 import sys, numpy as np
 from pathlib import Path
-from hardrank.models.encoders.cache import Store, key_of
+from hardrank.encoders.cache import Store, key_of
 store, n = Store(Path(sys.argv[1]), 512), 0
 while True:
     keys = [key_of(f"{n}/{i}") for i in range(200)]

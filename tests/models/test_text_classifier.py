@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from hardrank.context import RunContext
 from hardrank.data import Queries
 from hardrank.data.labelled import Labelled, LabelledSplit, LabelledTexts, split_labelled
+from hardrank.encoders.cache import open_store
 from hardrank.errors import BundleError, DataError, Unsupported
 from hardrank.hardening import Adversarial
 from hardrank.metrics.calibration import expected_calibration_error
-from hardrank.models.encoders.cache import open_store
 from hardrank.models.text_classification.calibration import fit_temperature, scaled
 from hardrank.models.text_classification.model import TextClassifierModel
 from hardrank.models.text_classifier import TextClassifier

@@ -69,7 +69,7 @@ def _encoder() -> Iterator[_Sign]:
 def _cache() -> Iterator[_Sign]:
     from tempfile import TemporaryFile
 
-    from hardrank.models.encoders.cache import cache_folder
+    from hardrank.encoders.cache import cache_folder
 
     folder = cache_folder(None)
     try:

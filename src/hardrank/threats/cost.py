@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardrank.threats.model import Budget
+from hardrank.wording import split
 
 __all__ = ["Cost", "complaint", "count_edit", "distance"]
 
@@ -23,10 +24,10 @@ class Cost:
 
 
 def count_edit(before: str, after: str) -> Cost:
-    """Words are what blanks separate; upper and lower case differ."""
+    """Words are those of `hardrank.wording`; upper and lower case differ."""
     if before == after:
         return Cost()
-    old, new = before.split(), after.split()
+    old, new = split(before), split(after)
     words = max(1, distance(old, new))
     return Cost(
         words=words,

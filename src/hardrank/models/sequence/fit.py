@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from hardrank.context import RunContext, derive
 from hardrank.data import Dataset, Holdout, Queries
+from hardrank.encoders import load_encoder
 from hardrank.errors import BundleError, DataError, Unsupported
 from hardrank.files import digest_bytes
 from hardrank.models.common import entry, holdout_ndcg, slate_texts, whole
-from hardrank.models.encoders import load_encoder
 from hardrank.models.sequence.batches import SequenceBatch, Windows
 from hardrank.models.sequence.live import LiveTexts
 from hardrank.models.sequence.network import ItemTower, SequenceNetwork

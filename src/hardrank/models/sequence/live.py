@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hardrank.models.encoders import HiddenStates, TextEncoder, TokenBatch
+from hardrank.encoders import HiddenStates, TextEncoder, TokenBatch
 from hardrank.models.sequence.texts import Whitening
 
 __all__ = ["LiveTexts"]

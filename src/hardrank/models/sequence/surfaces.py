@@ -18,10 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hardrank import wording
 from hardrank.data import Queries, Slate, render
+from hardrank.encoders.words import word_gradient
 from hardrank.errors import Unsupported
 from hardrank.models.common import slate_texts, tiles, whole
-from hardrank.models.encoders.words import word_gradient
 from hardrank.models.sequence.texts import TextSource
 from hardrank.recommender import LossSurface, TextGradient, mask_seen
 from hardrank.types import GoalKind, Ints, Scores, Site
@@ -100,13 +101,13 @@ def _of_field(
     """The rewritten field's part of what was found for all fields together; zeros for a
     field that the model does not read."""
     assert slate.texts is not None
-    words = tuple(slate.texts[0].split())
+    words = tuple(wording.split(slate.texts[0]))
     if slate.field not in fields:
         nothing = np.zeros((len(words), found.gradient.shape[1]), dtype=np.float32)
         return TextGradient(words=words, gradient=nothing, current=nothing)
     earlier = fields[: fields.index(slate.field)]
     before = render(item, earlier)[0] if earlier else ""
-    start = len(before.split()) + 1 if before else 0  # the separator counts as a word
+    start = len(wording.split(before)) + 1 if before else 0  # the separator counts as a word
     part = slice(start, start + len(words))
     return TextGradient(words=words, gradient=found.gradient[part], current=found.current[part])
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hardrank.models.encoders import TextEncoder
+from hardrank.encoders import TextEncoder
 from hardrank.types import Floats
 
 __all__ = ["TextSource", "Whitening"]

@@ -12,15 +12,15 @@ from torch import Tensor
 
 from hardrank.context import RunContext, derive
 from hardrank.data.labelled import Labelled
-from hardrank.errors import BundleError, DataError, Unsupported
-from hardrank.files import digest_bytes
-from hardrank.models.encoders import (
+from hardrank.encoders import (
     HiddenStates,
     Precision,
     TextEncoder,
     TokenBatch,
     load_encoder,
 )
+from hardrank.errors import BundleError, DataError, Unsupported
+from hardrank.files import digest_bytes
 from hardrank.models.text_classification.calibration import Calibration, fit_temperature
 from hardrank.models.text_classification.model import TextClassifierModel
 from hardrank.models.text_classification.network import TextBatch, TextNetwork, head_of

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hardrank.data import Queries
+from hardrank.encoders import TextEncoder, word_gradient
 from hardrank.errors import Unsupported
-from hardrank.models.encoders import TextEncoder, word_gradient
 from hardrank.models.text_classification.calibration import Calibration, scaled
 from hardrank.models.text_classification.network import TextNetwork
 from hardrank.recommender import LossSurface, TextGradient

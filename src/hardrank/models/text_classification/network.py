@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hardrank.encoders import HiddenStates, TextEncoder, TokenBatch
 from hardrank.errors import Unsupported
-from hardrank.models.encoders import HiddenStates, TextEncoder, TokenBatch
 from hardrank.types import Site
 
 __all__ = ["TextBatch", "TextNetwork", "head_of"]

@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hardrank.context import RunContext
+from hardrank.encoders.cache import Store, key_of, open_store
+from hardrank.encoders.cut import Cut, layers_of
+from hardrank.encoders.words import WordAlignment, align
 from hardrank.errors import Unsupported
 from hardrank.files import digest_bytes
-from hardrank.models.encoders.cache import Store, key_of, open_store
-from hardrank.models.encoders.cut import Cut, layers_of
-from hardrank.models.encoders.words import WordAlignment, align
 from hardrank.types import Floats
 
 __all__ = ["HiddenStates", "Pooling", "Precision", "TextEncoder", "TokenBatch"]

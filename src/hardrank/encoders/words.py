@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hardrank import wording
 from hardrank.recommender import TextGradient
 from hardrank.types import Floats
 
@@ -12,7 +13,7 @@ __all__ = ["WordAlignment", "align", "word_gradient"]
 
 @dataclass(frozen=True)
 class WordAlignment:
-    """W words (split at white space) of a text, and where its tokens lie."""
+    """W words of a text, as `hardrank.wording` splits it, and where its tokens lie."""
 
     words: tuple[str, ...]
     spans: tuple[tuple[int, int], ...]
@@ -25,13 +26,8 @@ def align(text: str, offsets: list[tuple[int, int]]) -> WordAlignment:
     """Give each token to the word that holds its last character (byte-level tokenizers put
     the space before a word into its first token). offsets: (T,) of (start, end), (0, 0) for
     special tokens."""
-    words = tuple(text.split())
-    spans: list[tuple[int, int]] = []
-    end = 0
-    for word in words:
-        start = text.index(word, end)
-        end = start + len(word)
-        spans.append((start, end))
+    spans = wording.spans(text)
+    words = tuple(text[start:end] for start, end in spans)
     tokens: list[list[int]] = [[] for _ in words]
     starts = np.asarray([s for s, _ in spans], dtype=np.int64)
     for position, (start, stop) in enumerate(offsets):

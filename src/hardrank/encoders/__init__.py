@@ -1,8 +1,8 @@
 """Text encoders: any Hugging Face encoder from a name or a folder, with a cache on disk."""
 
-from hardrank.models.encoders.encoder import HiddenStates, Precision, TextEncoder, TokenBatch
-from hardrank.models.encoders.load import load_encoder
-from hardrank.models.encoders.words import WordAlignment, word_gradient
+from hardrank.encoders.encoder import HiddenStates, Precision, TextEncoder, TokenBatch
+from hardrank.encoders.load import load_encoder
+from hardrank.encoders.words import WordAlignment, word_gradient
 
 __all__ = [
     "HiddenStates",

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from hardrank.context import RunContext
+from hardrank.encoders.cache import cache_folder
+from hardrank.encoders.encoder import Pooling, Precision, TextEncoder
 from hardrank.errors import DataError, Unsupported
 from hardrank.files import digest_bytes, digest_file
-from hardrank.models.encoders.cache import cache_folder
-from hardrank.models.encoders.encoder import Pooling, Precision, TextEncoder
 
 __all__ = ["load_encoder"]
 
