@@ -170,10 +170,12 @@ def write_result(
     method: str,
     seeds: Sequence[int] = (0,),
     aim: float | None = None,
+    ratios: Mapping[str, float] | None = None,
     peer_versions: Mapping[str, str] | None = None,
 ) -> Path:
     """`results/<name>.json`. claim: one sentence with the numbers. ratio: ours over the peer
-    (or a share of the machine's peak), `ratio_means` says which. figures: all that was
+    (or a share of the machine's peak), `ratio_means` says which; further named ones go into
+    `ratios`. figures: all that was
     measured, both sides, with units in the names. method: what was done to whom."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
@@ -184,6 +186,7 @@ def write_result(
         "ratio": round(ratio, 3),
         "ratio_means": ratio_means,
         "aim": aim,
+        **{name: round(value, 4) for name, value in (ratios or {}).items()},
         "figures": figures,
         "method": method,
         "seeds": list(seeds),

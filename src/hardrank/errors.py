@@ -8,7 +8,8 @@
     ├── MissingExtra       an optional dependency is not installed
     ├── BundleError        a bundle is incomplete, altered or of an unknown format
     ├── Unsupported        this model cannot be asked that (a site, a goal, a knowledge)
-    └── FoulPlay           an attack left its budget or looked where it may not
+    ├── FoulPlay           an attack left its budget or looked where it may not
+    └── VictimError        somebody else's recommender did not answer, or not as agreed
 
 `HardrankError` is for users and speaks to the person who can mend it; a plain
 `AssertionError` is a bug of ours.
@@ -26,6 +27,7 @@ __all__ = [
     "MissingExtra",
     "SchemaError",
     "Unsupported",
+    "VictimError",
 ]
 
 
@@ -98,3 +100,9 @@ class Unsupported(HardrankError):
 
 class FoulPlay(HardrankError):
     """An attack broke the rules: its budget, its targets, or what it may see."""
+
+
+class VictimError(HardrankError):
+    """Somebody else's recommender did not answer, or not as the contract says."""
+
+    exit_code = 4

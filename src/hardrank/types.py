@@ -50,7 +50,10 @@ Natural = Annotated[int, Ge(0)]
 
 Knowledge = Literal["ranks", "scores", "gradients"]
 """What an attacker sees, from least to most."""
-Surface = Literal["item-text", "query-text", "history", "profiles", "reviews", "representation"]
+Surface = Literal[
+    "item-text", "query-text", "history", "profiles", "reviews", "features", "representation"
+]
+"""Where an attacker can write."""
 GoalKind = Literal["promote", "demote", "degrade", "flip"]
 Site = Literal["token-embeddings", "item-vectors", "history-vectors", "text-vectors"]
 """Where in a differentiable victim a bounded perturbation is added."""

@@ -7,7 +7,7 @@ _PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding-an-attack.md"
 _IMPORTS = """
 from typing import ClassVar, Literal
 import numpy as np
-from hardrank.attacks.text.words import vocabulary
+from hardrank.attacks.vocabulary import vocabulary
 from hardrank.data import Patch, RewriteItem
 from hardrank.testing import AttackContract, planted_world
 from hardrank.threats import Budget, Promote, RankView, ThreatModel, mount

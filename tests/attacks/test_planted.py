@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hardrank.attacks import Copycat, GreedyWords, RandomWords
-from hardrank.attacks.text.words import insert, plain_words, vocabulary
+from hardrank.attacks.vocabulary import insert, plain_words, vocabulary
 from hardrank.data import Patch, RewriteItem
 from hardrank.testing import dataset, overlap, planted_world, random_world
 from hardrank.threats import Budget, Demote, Match, Promote, ThreatModel, mount

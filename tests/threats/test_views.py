@@ -9,8 +9,9 @@ from hardrank.data import Queries, Slate
 from hardrank.errors import FoulPlay, Unsupported
 from hardrank.testing import World, planted_world, random_world
 from hardrank.threats import Budget, GradientView, RankView, ScoreView, sample_panel
+from hardrank.threats.desk import ListingDesk as Desk
+from hardrank.threats.desk import Meter
 from hardrank.threats.panel import watch
-from hardrank.threats.views import Desk, Meter
 
 
 def desk(world: World, *, queries: int | None = None, k: int = 2) -> Desk:

@@ -7,11 +7,11 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from hardrank.attacks.text import Copycat, GreedyWords, RandomWords
+from hardrank.attacks.text import Composed, Copycat, GreedyWords, RandomWords
 
-__all__ = ["ATTACKS", "Copycat", "GreedyWords", "RandomWords", "TextAttack"]
+__all__ = ["ATTACKS", "Composed", "Copycat", "GreedyWords", "RandomWords", "TextAttack"]
 
-TextAttack = Annotated[Copycat | GreedyWords | RandomWords, Field(discriminator="kind")]
+TextAttack = Annotated[Composed | Copycat | GreedyWords | RandomWords, Field(discriminator="kind")]
 """What `attacks = [{ kind = "..." }]` of an experiment file can spell."""
 
 ATTACKS: tuple[type, ...] = get_args(get_args(TextAttack)[0])

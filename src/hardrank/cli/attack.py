@@ -15,7 +15,7 @@ def list_() -> None:
     from hardrank.attacks import ATTACKS
 
     made: list[Any] = list(ATTACKS)
-    rows = [(a.kind, a.needs, a.surface, _text(a).splitlines()[0]) for a in made]
+    rows = [(a.kind, a.needs, ", ".join(a.surfaces), _text(a).splitlines()[0]) for a in made]
     heads = ("kind", "sees", "writes", "what it does")
     widths = [max(len(r[c]) for r in [heads, *rows]) for c in range(3)]
     for row in [heads, *rows]:
@@ -33,7 +33,9 @@ def show(kind: str = typer.Argument(help="As in `hardrank attack list`.")) -> No
     if kind not in known:
         raise ConfigError("attack show", [f"unknown kind '{kind}'; allowed: {', '.join(known)}"])
     found = known[kind]
-    print(f"{kind}: sees {found.needs}, writes {found.surface}, goals {', '.join(found.goals)}\n")
+    surfaces, goals = ", ".join(found.surfaces), ", ".join(found.goals)
+    seen = found.needs if found.needs == found.uses else f"{found.needs} to {found.uses}"
+    print(f"{kind}: sees {seen}, writes {surfaces}, goals {goals}\n")
     print(_text(found))
     for name, field in found.__pydantic_fields__.items():
         if name != "kind":

@@ -1,7 +1,17 @@
 """Datasets, patches, splits, cleaning and readers. No torch here."""
 
 from hardrank.data.dataset import EVENT_COLUMNS, Dataset, render
-from hardrank.data.patch import AddProfile, Edit, InsertEvent, Patch, RewriteItem
+from hardrank.data.patch import (
+    AddProfile,
+    Edit,
+    InsertEvent,
+    MoveEvent,
+    Patch,
+    ReplaceEvent,
+    RewriteFeatures,
+    RewriteItem,
+    RewriteQuery,
+)
 from hardrank.data.queries import Holdout, Queries, Slate
 
 __all__ = [
@@ -11,9 +21,13 @@ __all__ = [
     "Edit",
     "Holdout",
     "InsertEvent",
+    "MoveEvent",
     "Patch",
     "Queries",
+    "ReplaceEvent",
+    "RewriteFeatures",
     "RewriteItem",
+    "RewriteQuery",
     "Slate",
     "render",
 ]

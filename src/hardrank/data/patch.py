@@ -9,7 +9,17 @@ from typing import Any, Literal
 from hardrank.errors import DataError
 from hardrank.files import write_text
 
-__all__ = ["AddProfile", "Edit", "InsertEvent", "Patch", "RewriteItem"]
+__all__ = [
+    "AddProfile",
+    "Edit",
+    "InsertEvent",
+    "MoveEvent",
+    "Patch",
+    "ReplaceEvent",
+    "RewriteFeatures",
+    "RewriteItem",
+    "RewriteQuery",
+]
 
 
 @dataclass(frozen=True)
@@ -41,11 +51,61 @@ class AddProfile:
     kind: Literal["add-profile"] = "add-profile"
 
 
-Edit = RewriteItem | InsertEvent | AddProfile
+@dataclass(frozen=True)
+class ReplaceEvent:
+    """The event at `position` of the user's history (0 = oldest) is now one with `item_id`."""
+
+    user_id: str
+    item_id: str
+    position: int
+    kind: Literal["replace-event"] = "replace-event"
+
+
+@dataclass(frozen=True)
+class MoveEvent:
+    """The event at `position` of the user's history now stands at `to`."""
+
+    user_id: str
+    position: int
+    to: int
+    kind: Literal["move-event"] = "move-event"
+
+
+@dataclass(frozen=True)
+class RewriteQuery:
+    """The query `query_id` now reads `text`."""
+
+    query_id: str
+    text: str
+    kind: Literal["rewrite-query"] = "rewrite-query"
+
+
+@dataclass(frozen=True)
+class RewriteFeatures:
+    """Item `item_id` is now described by these numbers."""
+
+    item_id: str
+    values: tuple[float, ...]
+    kind: Literal["rewrite-features"] = "rewrite-features"
+
+
+Edit = (
+    RewriteItem
+    | InsertEvent
+    | ReplaceEvent
+    | MoveEvent
+    | AddProfile
+    | RewriteQuery
+    | RewriteFeatures
+)
 _EDITS: dict[str, type[Edit]] = {
     "rewrite-item": RewriteItem,
     "insert-event": InsertEvent,
+    "replace-event": ReplaceEvent,
+    "move-event": MoveEvent,
     "add-profile": AddProfile,
+    "rewrite-query": RewriteQuery,
+    "rewrite-features": RewriteFeatures,
 }
 
 
@@ -97,6 +157,7 @@ def _edit(row: Any) -> Edit:
     if not isinstance(row, dict):
         raise TypeError(f"{type(row).__name__} instead of an object")
     made = _EDITS[row.pop("kind")]
-    if "item_ids" in row:
-        row["item_ids"] = tuple(row["item_ids"])
+    for name in ("item_ids", "values"):
+        if name in row:
+            row[name] = tuple(row[name])
     return made(**row)

@@ -7,13 +7,50 @@ from typing import Annotated
 
 from pydantic import Field
 
+from hardrank.perturbations.apgd import APGD
 from hardrank.perturbations.ball import Loss, Maximiser, Norm, absolute
+from hardrank.perturbations.cw import CarliniWagner
+from hardrank.perturbations.ensemble import Ensemble
 from hardrank.perturbations.fgm import FGM
 from hardrank.perturbations.fgsm import FGSM
 from hardrank.perturbations.gaussian import Gaussian
+from hardrank.perturbations.lbfgs import LBFGS
+from hardrank.perturbations.momentum import Momentum
 from hardrank.perturbations.pgd import PGD
+from hardrank.perturbations.rfgsm import RFGSM
+from hardrank.perturbations.uniform import Uniform
 
-__all__ = ["FGM", "FGSM", "PGD", "Gaussian", "Inner", "Loss", "Maximiser", "Norm", "absolute"]
+__all__ = [
+    "APGD",
+    "FGM",
+    "FGSM",
+    "LBFGS",
+    "PGD",
+    "RFGSM",
+    "CarliniWagner",
+    "Ensemble",
+    "Gaussian",
+    "Inner",
+    "Loss",
+    "Maximiser",
+    "Momentum",
+    "Norm",
+    "Uniform",
+    "absolute",
+]
 
-Inner = Annotated[Gaussian | FGSM | FGM | PGD, Field(discriminator="kind")]
+Inner = Annotated[
+    Gaussian
+    | Uniform
+    | FGSM
+    | RFGSM
+    | FGM
+    | PGD
+    | Momentum
+    | APGD
+    | CarliniWagner
+    | LBFGS
+    | Ensemble,
+    Field(discriminator="kind"),
+]
 """The registry: what TOML can spell, and what the tests run over."""

@@ -22,14 +22,21 @@ __all__ = [
     "Norm",
     "absolute",
     "ascent",
+    "axes",
     "climb",
+    "clip_box",
     "evaluate",
+    "finite",
     "idle",
     "keep_stronger",
     "length",
+    "masked",
     "noise",
+    "nonzero",
     "project",
     "random_point",
+    "strongest_draw",
+    "unit",
 ]
 
 Norm = Literal["l2", "linf", "token-l2"]
@@ -70,12 +77,17 @@ def absolute(share: float, scale: float, norm: Norm, size: int) -> float:
     return share * scale / (math.sqrt(size) if norm == "linf" else 1.0)
 
 
+def axes(delta: Tensor, norm: Norm) -> tuple[int, ...]:
+    """The axes of delta that lie inside one ball."""
+    return (-1,) if norm == "token-l2" else tuple(range(1, delta.ndim))
+
+
 def length(delta: Tensor, norm: Norm) -> Tensor:
     """The norm of each ball's part of delta, with axes of size 1 that broadcast over it."""
-    axes = (-1,) if norm == "token-l2" else tuple(range(1, delta.ndim))
+    inside = axes(delta, norm)
     if norm == "linf":
-        return delta.abs().amax(axes, keepdim=True)
-    return delta.square().sum(axes, keepdim=True).sqrt()
+        return delta.abs().amax(inside, keepdim=True)
+    return delta.square().sum(inside, keepdim=True).sqrt()
 
 
 def project(delta: Tensor, norm: Norm, radius: float) -> Tensor:
@@ -86,24 +98,42 @@ def project(delta: Tensor, norm: Norm, radius: float) -> Tensor:
     return delta * (radius / size.clamp_min(torch.finfo(delta.dtype).tiny)).clamp_max(1.0)
 
 
+def clip_box(delta: Tensor, like: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
+    """delta, cut so that like + delta keeps (to rounding) the bounds that hold `like` itself.
+
+    No coordinate grows, so what was inside a ball still is. To climb within bounds, give a
+    maximiser the loss of the cut delta and cut what it returns.
+    """
+    return torch.maximum(torch.minimum(delta, high - like), low - like)
+
+
 def ascent(gradient: Tensor, norm: Norm, mask: Tensor | None) -> Tensor:
     """The point of the unit ball with the largest inner product with the gradient.
 
     sign(g) for `linf`, g / ||g|| for the others; zero where g is zero or not finite.
     """
-    gradient = masked(torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0), mask)
+    gradient = finite(gradient, mask)
     if norm == "linf":
         return gradient.sign()
     # Largest coordinate to one first: a gradient of 1e-30 has a square of zero.
-    scaled = gradient / _nonzero(_peak(gradient, norm))
-    return scaled / _nonzero(length(scaled, norm))
+    scaled = gradient / nonzero(gradient.abs().amax(axes(gradient, norm), keepdim=True))
+    return unit(scaled, norm)
 
 
 def noise(like: Tensor, norm: Norm, generator: torch.Generator, mask: Tensor | None) -> Tensor:
     """A Gaussian direction of norm 1: for `l2` and `token-l2` uniform on the unit sphere."""
     drawn = torch.randn(like.shape, generator=generator, device=generator.device)
-    drawn = masked(drawn.to(like), mask)
-    return drawn / _nonzero(length(drawn, norm))
+    return unit(masked(drawn.to(like), mask), norm)
+
+
+def nonzero(size: Tensor) -> Tensor:
+    """size, or one where there is nothing to divide."""
+    return torch.where(size > 0, size, 1.0)
+
+
+def unit(delta: Tensor, norm: Norm) -> Tensor:
+    """delta scaled to norm 1 in every ball; zero stays zero."""
+    return delta / nonzero(length(delta, norm))
 
 
 def random_point(
@@ -115,10 +145,14 @@ def random_point(
         return masked((drawn.to(like) * 2 - 1) * radius, mask)
     direction = noise(like, norm, generator, mask)
     free = masked(torch.ones_like(like), mask)
-    axes = (-1,) if norm == "token-l2" else tuple(range(1, like.ndim))
-    count = free.sum(axes, keepdim=True)
+    count = free.sum(axes(like, norm), keepdim=True)
     drawn = torch.rand(count.shape, generator=generator, device=generator.device).to(like)
     return direction * radius * drawn ** (1 / count.clamp_min(1))
+
+
+def finite(gradient: Tensor, mask: Tensor | None) -> Tensor:
+    """The gradient with zeros where it is masked or not finite."""
+    return masked(torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0), mask)
 
 
 def masked(delta: Tensor, mask: Tensor | None) -> Tensor:
@@ -158,6 +192,18 @@ def keep_stronger(
     return torch.where(better, delta, best), torch.where(better, values, best_loss)
 
 
+def strongest_draw(loss: Loss, draw: Callable[[], Tensor], draws: int) -> Tensor:
+    """Row by row the best of so many draws; a single one is taken without asking the loss."""
+    best = draw()
+    if draws == 1:
+        return best
+    best_loss = evaluate(loss, best)
+    for _ in range(draws - 1):
+        delta = draw()
+        best, best_loss = keep_stronger(best, best_loss, delta, evaluate(loss, delta))
+    return best
+
+
 def _rows(values: Tensor, delta: Tensor) -> Tensor:
     if tuple(values.shape) not in {(), (1,), (len(delta),)}:
         raise ValueError(
@@ -169,11 +215,3 @@ def _rows(values: Tensor, delta: Tensor) -> Tensor:
 
 def _over(rows: Tensor, delta: Tensor) -> Tensor:
     return rows.reshape(-1, *(1,) * (delta.ndim - 1))
-
-
-def _peak(delta: Tensor, norm: Norm) -> Tensor:
-    return delta.abs().amax(-1, keepdim=True) if norm == "token-l2" else length(delta, "linf")
-
-
-def _nonzero(size: Tensor) -> Tensor:
-    return torch.where(size > 0, size, 1.0)

@@ -36,12 +36,8 @@ class Gaussian:
         """See `Maximiser`. like: (B, ..., D); returns delta of that shape."""
         if ball.idle(like, radius):
             return torch.zeros_like(like)
-        best = radius * ball.noise(like, self.norm, generator, mask)
-        if self.draws == 1:
-            return best
-        best_loss = ball.evaluate(loss, best)
-        for _ in range(self.draws - 1):
-            delta = radius * ball.noise(like, self.norm, generator, mask)
-            values = ball.evaluate(loss, delta)
-            best, best_loss = ball.keep_stronger(best, best_loss, delta, values)
-        return best
+
+        def draw() -> Tensor:
+            return radius * ball.noise(like, self.norm, generator, mask)
+
+        return ball.strongest_draw(loss, draw, self.draws)

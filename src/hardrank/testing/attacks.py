@@ -61,7 +61,8 @@ class AttackContract:
         attack = self.attack
         assert isinstance(attack, Attack), "it lacks a member of threats.Attack"
         assert attack.needs in LEVELS, f"needs: '{attack.needs}' is no knowledge"
-        assert attack.surface == "item-text", "this contract is for attacks on item-text"
+        assert LEVELS.index(attack.needs) <= LEVELS.index(attack.uses), "uses less than it needs"
+        assert "item-text" in attack.surfaces, "this contract is for attacks on item-text"
         assert set(attack.goals) <= set(get_args(GoalKind)) and attack.goals, "goals: unknown"
         assert type(attack)().kind == attack.kind, "every hyperparameter needs a default"
 

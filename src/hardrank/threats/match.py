@@ -48,6 +48,8 @@ class Match:
     """`words` over the number of words of the longer of both texts, in [0, 1]."""
     characters: int = 0
     """Characters inserted, deleted or replaced."""
+    events: int = 0
+    """Events of a history inserted, replaced or moved."""
     similarity: float | None = None
     """The judge's similarity of both texts; None without a judge."""
     seconds: float = 0.0

@@ -44,6 +44,9 @@ class Promote:
     """Item ids as a list, or a selection such as `unpopular:20`."""
     k: Count = 10
     """Length of the lists the attacker wants to be in."""
+    until: Share | None = None
+    """An attack that can stop does so once this share of the panel's users gets the target;
+    None lets it go on as far as the budget reaches."""
 
     _items = field_validator("items")(_checked)
 
@@ -57,6 +60,9 @@ class Demote:
     """Item ids as a list, or a selection such as `popular:20`."""
     k: Count = 10
     """Length of the lists the attacker wants to empty of the targets."""
+    until: Share | None = None
+    """An attack that can stop does so once no more than this share of the panel's users gets
+    the target; None lets it go on as far as the budget reaches."""
 
     _items = field_validator("items")(_checked)
 
@@ -92,6 +98,10 @@ class Budget:
     """Characters inserted, deleted or replaced in one item's text."""
     queries: Natural | None = None
     """Versions of one listing submitted and observed on the panel."""
+    free_repeats: bool = False
+    """Asking again for a version seen before is no query (the attacker keeps notes)."""
+    events: Natural | None = None
+    """Events inserted, replaced or moved in one user's history."""
     similarity: Share | None = None
     """Least similarity of the new text to the original, as the referee's judge sees it."""
     whole_text: bool = False
@@ -121,6 +131,10 @@ class ThreatModel:
             limits.whole_text or limits.words is not None or limits.characters is not None
         ):
             raise ValueError("budget: an item-text threat needs words, characters or whole_text")
+        if self.surface == "query-text" and limits.words is None and limits.characters is None:
+            raise ValueError("budget: a query-text threat needs words or characters")
+        if self.surface == "history" and limits.events is None:
+            raise ValueError("budget: a history threat needs events")
         if self.surface == "representation" and limits.radius is None:
             raise ValueError("budget: a representation threat needs a radius")
         return self
@@ -149,6 +163,7 @@ _WRITES: dict[str, str] = {
     "history": "events into real users' histories",
     "profiles": "the histories of fake users",
     "reviews": "reviews of the target items",
+    "features": "the numbers that describe the target items",
     "representation": "into the model's inner vectors (no real attacker can: an upper bound)",
 }
 
@@ -178,6 +193,8 @@ def _spend(budget: Budget) -> str:
         parts.append(f"at most {budget.words} words edited")
     if budget.characters is not None:
         parts.append(f"at most {budget.characters} characters edited")
+    if budget.events is not None:
+        parts.append(f"at most {budget.events} events of a history changed")
     if budget.whole_text:
         parts.append("the whole text may be replaced by attacks made for it")
     if budget.similarity is not None:

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from hardrank.data import Patch, RewriteItem
+from hardrank.data import Patch
 from hardrank.threats import Budget, Promote, RankView
 from hardrank.types import Count, GoalKind, Ints, Knowledge, Surface, spec
 
@@ -23,7 +23,8 @@ class Copycat:
     """
 
     needs: ClassVar[Knowledge] = "ranks"
-    surface: ClassVar[Surface] = "item-text"
+    uses: ClassVar[Knowledge] = "ranks"
+    surfaces: ClassVar[tuple[Surface, ...]] = ("item-text",)
     goals: ClassVar[tuple[GoalKind, ...]] = ("promote",)
     whole_text: ClassVar[bool] = True
     kind: Literal["copycat"] = "copycat"
@@ -34,7 +35,7 @@ class Copycat:
         self, view: RankView, goal: Promote, budget: Budget, rng: np.random.Generator
     ) -> Patch:
         found = ((item, self._best(view, item, goal.k)) for item in goal.items)
-        return Patch(tuple(RewriteItem(i, text, view.column) for i, text in found if text))
+        return Patch(tuple(view.edit(i, text) for i, text in found if text))
 
     def _best(self, view: RankView, target: str, k: int) -> str | None:
         titles = self._titles(view, target)

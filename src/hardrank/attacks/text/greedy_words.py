@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hardrank.attacks.text.words import Positions, insert, plain_words, vocabulary
-from hardrank.data import Patch, RewriteItem
+from hardrank.attacks.vocabulary import Positions, insert, plain_words, vocabulary
+from hardrank.data import Patch
 from hardrank.threats import Budget, Demote, Promote, ScoreView
 from hardrank.types import Count, GoalKind, Knowledge, Scores, Surface, spec
 
@@ -33,7 +33,8 @@ class GreedyWords:
     """
 
     needs: ClassVar[Knowledge] = "scores"
-    surface: ClassVar[Surface] = "item-text"
+    uses: ClassVar[Knowledge] = "scores"
+    surfaces: ClassVar[tuple[Surface, ...]] = ("item-text", "query-text")
     goals: ClassVar[tuple[GoalKind, ...]] = ("promote", "demote")
     whole_text: ClassVar[bool] = False
     kind: Literal["greedy-words"] = "greedy-words"
@@ -51,7 +52,7 @@ class GreedyWords:
         for item in goal.items:
             text = self._rewrite(view, item, words, sign, budget)
             if text != view.text(item):
-                edits.append(RewriteItem(item, text, view.column))
+                edits.append(view.edit(item, text))
         return Patch(tuple(edits))
 
     def _rewrite(

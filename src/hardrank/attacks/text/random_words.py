@@ -4,8 +4,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from hardrank.attacks.text.words import Positions, insert, plain_words, vocabulary
-from hardrank.data import Patch, RewriteItem
+from hardrank.attacks.vocabulary import Positions, insert, plain_words, vocabulary
+from hardrank.data import Patch
 from hardrank.threats import Budget, Demote, Promote, RankView
 from hardrank.types import Count, GoalKind, Knowledge, Surface, spec
 
@@ -21,7 +21,8 @@ class RandomWords:
     """
 
     needs: ClassVar[Knowledge] = "ranks"
-    surface: ClassVar[Surface] = "item-text"
+    uses: ClassVar[Knowledge] = "ranks"
+    surfaces: ClassVar[tuple[Surface, ...]] = ("item-text", "query-text")
     goals: ClassVar[tuple[GoalKind, ...]] = ("promote", "demote")
     whole_text: ClassVar[bool] = False
     kind: Literal["random-words"] = "random-words"
@@ -38,7 +39,7 @@ class RandomWords:
         for item in goal.items:
             text = self._rewrite(view, item, words, budget, rng)
             if text != view.text(item):
-                edits.append(RewriteItem(item, text, view.column))
+                edits.append(view.edit(item, text))
         return Patch(tuple(edits))
 
     def _rewrite(

@@ -1,0 +1,55 @@
+"""A text as slots that edits fill: what transformations, orderings and searches share."""
+
+from dataclasses import dataclass, replace
+
+from hardrank.wording import spans
+
+__all__ = ["Draft"]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A text cut into W slots, one for each word of the original, with what stands between.
+
+    An edit fills a slot with other text: another word, none, or several (an insertion is a
+    slot that holds a new word beside the old one). Slots never move, so edits of different
+    slots combine freely, and what was touched is known without comparing texts. An empty
+    text has one empty slot.
+    """
+
+    words: tuple[str, ...]
+    """(W,) as they read now."""
+    original: tuple[str, ...]
+    """(W,) as they read at first."""
+    gaps: tuple[str, ...]
+    """(W + 1,) what stands before, between and after the slots."""
+
+    @classmethod
+    def of(cls, text: str) -> "Draft":
+        found = spans(text) or [(len(text), len(text))]
+        words = tuple(text[start:end] for start, end in found)
+        ends = [0, *(end for _, end in found)]
+        starts = [*(start for start, _ in found), len(text)]
+        gaps = tuple(text[a:b] for a, b in zip(ends, starts, strict=True))
+        return cls(words, words, gaps)
+
+    @property
+    def text(self) -> str:
+        """A slot that was emptied takes one of the gaps beside it along."""
+        parts, last = [self.gaps[0]], len(self.words) - 1
+        for slot, word in enumerate(self.words):
+            if word or not self.original[slot]:
+                parts += [word, self.gaps[slot + 1]]
+            elif slot == last:
+                parts = [*parts[:-1], self.gaps[slot + 1]]
+        return "".join(parts)
+
+    @property
+    def touched(self) -> tuple[int, ...]:
+        """Slots that read otherwise than at first."""
+        pairs = enumerate(zip(self.words, self.original, strict=True))
+        return tuple(slot for slot, (now, first) in pairs if now != first)
+
+    def put(self, slot: int, filling: str) -> "Draft":
+        """The same with `filling` in the slot."""
+        return replace(self, words=(*self.words[:slot], filling, *self.words[slot + 1 :]))
