@@ -122,6 +122,6 @@ def test_a_threat_describes_itself() -> None:
                                      "representation"])  # fmt: skip
 def test_every_threat_has_a_sentence(goal: Any, surface: Any) -> None:
     sentence = ThreatModel(
-        goal=goal, surface=surface, budget=Budget(words=1, radius=0.1)
+        goal=goal, surface=surface, budget=Budget(words=1, radius=0.1, events=1)
     ).describe()
     assert sentence.startswith("An attacker who sees") and sentence.endswith(".")

@@ -104,7 +104,11 @@ def test_whole_text_is_for_attacks_made_for_it() -> None:
     ("attack", "model", "message"),
     [
         (GreedyWords(), threat(knowledge="ranks"), "needs scores, the threat grants ranks"),
-        (GreedyWords(), threat(surface="reviews"), "writes item-text, the threat reviews"),
+        (
+            GreedyWords(),
+            threat(surface="reviews"),
+            "no item-text is written under a threat to reviews",
+        ),
         (GreedyWords(), threat(goal=Degrade()), "cannot degrade"),
         (GreedyWords(), threat(field="brand"), "no field 'brand'"),
         (GreedyWords(), threat(budget={"words": None, "whole_text": True}), "limits neither"),

@@ -94,7 +94,7 @@ def test_the_meter_counts_versions() -> None:
 def test_only_owned_items_can_be_submitted() -> None:
     view = GradientView(desk(planted_world()))
     for ask in (view.ranks, view.scores, view.gradient):
-        with pytest.raises(FoulPlay, match="item 'a' is not the attacker's"):
+        with pytest.raises(FoulPlay, match="'a' is not the attacker's"):
             ask("a", "text")  # type: ignore[operator]
 
 

@@ -14,7 +14,8 @@ __all__ = ["Holdout", "Queries", "Slate"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Queries:
-    """Q requests for a ranking. Query q has the history `items[offsets[q]:offsets[q+1]]`.
+    """Q requests for a ranking. Query q has the history `items[offsets[q]:offsets[q+1]]`, and
+    may say in words what is wanted.
 
     Histories are oldest first and whole; a model cuts them to the length it reads. The
     items of a query's own history are its *seen* items: `top` never returns them.
@@ -26,16 +27,22 @@ class Queries:
     """(sum of lengths,), item rows."""
     users: Ints
     """(Q,), user rows; -1 where the query is nobody's in the dataset."""
+    texts: tuple[str, ...] | None = None
+    """(Q,) what each asks for in words; None where nobody asked anything."""
 
     @classmethod
     def of(
-        cls, histories: Sequence[Sequence[int]], users: Sequence[int] | None = None
+        cls,
+        histories: Sequence[Sequence[int]],
+        users: Sequence[int] | None = None,
+        texts: Sequence[str] | None = None,
     ) -> "Queries":
         lengths = [len(h) for h in histories]
         return cls(
             offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
             items=np.asarray([i for h in histories for i in h], dtype=np.int64),
             users=np.full(len(histories), -1) if users is None else np.asarray(users, np.int64),
+            texts=None if texts is None else tuple(texts),
         )
 
     def __len__(self) -> int:
@@ -60,7 +67,8 @@ class Queries:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
         flat = np.repeat(self.offsets[rows], lengths) + within
-        return Queries(offsets=offsets, items=self.items[flat], users=self.users[rows])
+        texts = None if self.texts is None else tuple(self.texts[r] for r in rows.tolist())
+        return Queries(offsets=offsets, items=self.items[flat], users=self.users[rows], texts=texts)
 
     def padded(self, length: int, pad: int) -> Ints:
         """(Q, length): the last `length` items of each history, oldest first, padded right."""
@@ -74,7 +82,10 @@ class Queries:
 
     @cached_property
     def fingerprint(self) -> str:
-        return digest_bytes(self.offsets.tobytes(), self.items.tobytes(), self.users.tobytes())
+        asked = () if self.texts is None else ("\x1f".join(self.texts).encode(),)
+        return digest_bytes(
+            self.offsets.tobytes(), self.items.tobytes(), self.users.tobytes(), *asked
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
