@@ -72,21 +72,22 @@ def hardrank(model: nn.Module, norm: str, size: dict, ask: dict, seed: int) -> A
     from hardrank.perturbations import PGD
 
     maximiser = PGD(
-        norm=norm, steps=ask["steps"], restarts=ask["restarts"], random_start=True,
+        norm=norm, steps=ask["steps"], restarts=ask["restarts"],
         step_size=size["step"] / size["radius"],
     )  # fmt: skip
     return _ours(maximiser, model, size, seed)
 
 
 def hardrank_apgd(model: nn.Module, norm: str, size: dict, ask: dict, seed: int) -> Attack:
-    """The same without a step size: it chooses its own."""
+    """One climb that chooses its own step sizes: as many gradients as one restart of PGD."""
     from hardrank.perturbations import APGD
 
-    maximiser = APGD(norm=norm, steps=ask["steps"], restarts=ask["restarts"])
-    return _ours(maximiser, model, size, seed)
+    return _ours(APGD(norm=norm, steps=ask["steps"]), model, size, seed)
 
 
 def _ours(maximiser: Callable, model: nn.Module, size: dict, seed: int) -> Attack:
+    model.requires_grad_(False)  # the weights of a victim never ask for gradients here
+
     def attack(x: Tensor, y: Tensor) -> Tensor:
         def loss(delta: Tensor) -> Tensor:
             return nn.functional.cross_entropy(model(x + delta), y, reduction="none")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hardrank.context import RunContext
 from hardrank.data import Dataset, Holdout, Queries, Slate
-from hardrank.types import Floats, GoalKind, Ints, Ranks, Scores, Site
+from hardrank.types import Floats, GoalKind, Ints, RankingLoss, Ranks, Scores, Site
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +112,14 @@ class Differentiable(Protocol):
     def sites(self) -> tuple[Site, ...]: ...
 
     def surface(
-        self, site: Site, goal: GoalKind, queries: Queries, items: Ints, texts: Sequence[str] = ()
+        self,
+        site: Site,
+        goal: GoalKind,
+        queries: Queries,
+        items: Ints,
+        texts: Sequence[str] = (),
+        *,
+        loss: RankingLoss | None = None,
     ) -> LossSurface:
         """Loss surface for B rows. What a row is depends on the goal:
 
@@ -121,6 +128,24 @@ class Differentiable(Protocol):
         * `degrade`: row b is query b and `items[b]` its held-out item; the loss is that
           item's ranking loss.
         * `flip`: row b is `texts[b]` with true label `items[b]` (classifiers).
+
+        `loss` says which; None the first of its goal. With s the score of the row's item,
+        `door` the 10th best score among the other unseen items, s_j those of the others:
+
+        | loss | `promote` (`demote`: see below) | `degrade`, of the row's query |
+        |---|---|---|
+        | `exposure` | log mean_q sigmoid(s - door): softly, who lists it | softplus(door - s) |
+        | `margin` | mean_q min(s - door, 0); 0 where all list it | door - s; above 0: not listed |
+        | `rank` | -mean_q log(1 + sum_j sigmoid(s_j - s)) | log(1 + sum_j sigmoid(s_j - s)) |
+        | `listwise` | mean_q log softmax(s) among s_j | cross-entropy of the item |
+
+        First of its goal: `exposure` to promote or demote, `listwise` to degrade or flip.
+        To demote, `exposure`, `rank` and `listwise` change their sign; `margin` becomes
+        mean_q min(door - s, 0). To flip, `listwise` is the cross-entropy of the true label,
+        `margin` the best other label's logit less its own, above 0 for another decision.
+        `exposure` serves the share of users, which its logarithm keeps climbable far from
+        every list; `margin` and `listwise` weigh all users, hopeless ones most; `rank` the
+        mean order of magnitude of the rank. Raises `Unsupported` for a loss that it lacks.
         """
         ...
 

@@ -24,6 +24,7 @@ __all__ = [
     "Natural",
     "NonNegative",
     "Positive",
+    "RankingLoss",
     "Ranks",
     "Scores",
     "Share",
@@ -57,6 +58,9 @@ Surface = Literal[
 GoalKind = Literal["promote", "demote", "degrade", "flip"]
 Site = Literal["token-embeddings", "item-vectors", "history-vectors", "text-vectors"]
 """Where in a differentiable victim a bounded perturbation is added."""
+
+RankingLoss = Literal["exposure", "margin", "rank", "listwise"]
+"""What an attacker with gradients climbs; see `hardrank.recommender.Differentiable.surface`."""
 
 T = TypeVar("T")
 

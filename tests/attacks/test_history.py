@@ -118,7 +118,7 @@ def test_insertion_finds_the_planted_event(knowledge: Any) -> None:
     audit = history_audit(victim, data, [match], {plan.name: plan}, subject="m", seed=0, k=1)
     row = audit.to_dicts()[0]
     assert (row["rank_before"], row["rank_after"], row["success"]) == (4.0, 1.0, True)
-    assert (row["hits_before"], row["hits_after"], row["words"]) == (0, 1, 1)
+    assert (row["hits_before"], row["hits_after"], row["events"]) == (0, 1, 1)
     assert row["value"] == 0.0, "another list"
 
 

@@ -73,7 +73,7 @@ class Vectors:
     def arrays(self) -> dict[str, np.ndarray]:
         return {}
 
-    def surface(self, site, goal, queries, items, texts=()) -> LossSurface:
+    def surface(self, site, goal, queries, items, texts=(), *, loss=None) -> LossSurface:
         like, loss = self._loss(site, goal, queries, items)
         return LossSurface(loss=loss, like=like, scale=float(like.norm(dim=-1).mean()))
 

@@ -46,7 +46,7 @@ class Plane:
     def arrays(self) -> dict[str, np.ndarray]:
         return {}
 
-    def surface(self, site, goal, queries, items, texts=()) -> LossSurface:
+    def surface(self, site, goal, queries, items, texts=(), *, loss=None) -> LossSurface:
         like, truth = self.vectors(texts), torch.from_numpy(items)
 
         def loss(delta: torch.Tensor) -> torch.Tensor:

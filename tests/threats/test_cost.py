@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardrank.threats import Budget, Cost, count_edit
-from hardrank.threats.cost import complaint, distance
+from hardrank.threats.cost import _table, affords, complaint, distance
 
 
 def slow_distance(a: tuple[str, ...], b: tuple[str, ...]) -> int:
@@ -47,6 +47,35 @@ def test_distance_is_levenshtein(a: list[str], b: list[str]) -> None:
 )
 def test_known_costs(before: str, after: str, cost: Cost) -> None:
     assert count_edit(before, after) == cost
+
+
+@given(st.text("ab ", max_size=40), st.data())
+def test_few_edits_in_a_long_text_are_counted_exactly(text: str, data: st.DataObject) -> None:
+    """Along the diagonals as in the table, at whatever distance the one gives way."""
+    before, after = list(text * 5), list(text * 5)
+    for place in data.draw(st.lists(st.integers(0, max(len(before) - 1, 0)), max_size=30)):
+        way = data.draw(st.sampled_from("cdx"))
+        after[place : place + (way != "c")] = [] if way == "d" else [way]
+    assert distance(before, after) == _table(before, after)
+
+
+@given(
+    st.text("ab ", max_size=12),
+    st.text("ab ", max_size=12),
+    st.builds(
+        Budget,
+        words=st.none() | st.integers(0, 4),
+        characters=st.none() | st.integers(0, 12),
+        similarity=st.none() | st.floats(0, 1),
+        whole_text=st.booleans(),
+    ),
+    st.none() | st.floats(0, 1),
+)
+def test_what_is_affordable_is_what_nobody_complains_about(
+    before: str, after: str, budget: Budget, similarity: float | None
+) -> None:
+    expected = complaint(count_edit(before, after), budget, similarity) is None
+    assert affords(before, after, budget, similarity) == expected
 
 
 @given(st.text("ab ", max_size=12), st.text("ab ", max_size=12))

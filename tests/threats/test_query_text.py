@@ -128,7 +128,7 @@ def test_every_attack_on_queries_stays_inside_its_budget(attack: Any) -> None:
 
 def test_text_retrieval_ranks_by_what_is_asked(tmp_path: Any) -> None:
     """The frozen encoder alone finds the item, and one word of the query turns the list."""
-    data = dataset(TITLES, [[0], [1]])
+    data = dataset(TITLES, [[0, 5], [1, 3]])
     model = TextRetrieval().fit(data, RunContext(cache=tmp_path))
     queries = Queries.of([[], []], texts=["a chair in green", "something by moonlight on a river"])
     assert model.top(queries, 1)[:, 0].tolist() == [2, 3]

@@ -7,12 +7,78 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from hardrank.attacks.text import Composed, Copycat, GreedyWords, RandomWords
+from hardrank.attacks.features import FEATURE_ATTACKS, FeatureAttack
+from hardrank.attacks.history import HISTORY_ATTACKS, HistoryAttack
+from hardrank.attacks.text import (
+    AppendTitle,
+    ChineseHomophone,
+    Clickbait,
+    Composed,
+    Copycat,
+    DeepWordBug,
+    GreedyWords,
+    Homoglyph,
+    KeywordStuffing,
+    LlmRewrite,
+    NaturalNoise,
+    PromptInjection,
+    RandomCharacters,
+    RandomWords,
+    TextBugger,
+    ZeroWidth,
+)
 
-__all__ = ["ATTACKS", "Composed", "Copycat", "GreedyWords", "RandomWords", "TextAttack"]
+__all__ = [
+    "ATTACKS",
+    "EVERY_ATTACK",
+    "FEATURE_ATTACKS",
+    "HISTORY_ATTACKS",
+    "AnyAttack",
+    "AppendTitle",
+    "ChineseHomophone",
+    "Clickbait",
+    "Composed",
+    "Copycat",
+    "DeepWordBug",
+    "FeatureAttack",
+    "GreedyWords",
+    "HistoryAttack",
+    "Homoglyph",
+    "KeywordStuffing",
+    "LlmRewrite",
+    "NaturalNoise",
+    "PromptInjection",
+    "RandomCharacters",
+    "RandomWords",
+    "TextAttack",
+    "TextBugger",
+    "ZeroWidth",
+]
 
-TextAttack = Annotated[Composed | Copycat | GreedyWords | RandomWords, Field(discriminator="kind")]
+TextAttack = Annotated[
+    AppendTitle
+    | ChineseHomophone
+    | Clickbait
+    | Composed
+    | Copycat
+    | DeepWordBug
+    | GreedyWords
+    | Homoglyph
+    | KeywordStuffing
+    | LlmRewrite
+    | NaturalNoise
+    | PromptInjection
+    | RandomCharacters
+    | RandomWords
+    | TextBugger
+    | ZeroWidth,
+    Field(discriminator="kind"),
+]
 """What `attacks = [{ kind = "..." }]` of an experiment file can spell."""
 
 ATTACKS: tuple[type, ...] = get_args(get_args(TextAttack)[0])
 """The same as a tuple of classes: what the tests are parametrised by."""
+
+EVERY_ATTACK = (*ATTACKS, *HISTORY_ATTACKS, *FEATURE_ATTACKS)
+AnyAttack = TextAttack | HistoryAttack
+"""What a trial can name, whatever it writes."""

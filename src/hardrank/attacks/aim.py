@@ -69,7 +69,7 @@ class Aim:
         made = cls(
             view, target, goal.k, sign, goal.until, spread if spread > 0 else 1.0, users, blank
         )
-        standing = made._outcome(margins[:, None], ranks[:, None])
+        standing = made.weigh(margins[:, None], ranks[:, None])
         return cls(view, target, goal.k, sign, goal.until, made.spread, users, standing)
 
     @property
@@ -78,23 +78,35 @@ class Aim:
 
     def __call__(self, texts: Sequence[str]) -> Outcome:
         """N queries for N texts."""
+        return self.weigh(*self.observe(texts))
+
+    def observe(self, texts: Sequence[str]) -> tuple[Doubles, Ints]:
+        """(E, N) margins, above 0 inside the top k, and (E, N) ranks, at most k inside it.
+        N queries for N texts."""
         if isinstance(self.view, ScoreView):
             scores = self.view.scores(self.target, texts)
             margins = _margins(self.view, self.target, scores)
-            return self._outcome(margins, np.where(margins > 0, 1, self.k + 1))
+            return margins, np.where(margins > 0, 1, self.k + 1)
         ranks = self.view.ranks(self.target, texts)
-        return self._outcome(_log_margins(ranks, self.k), ranks)
+        return _log_margins(ranks, self.k), ranks
+
+    @property
+    def margins(self) -> Doubles:
+        """(E,) of the text as it stands; free."""
+        return _standing(self.view, self.target, self.k)[0]
 
     def affordable(self, texts: Sequence[str]) -> list[str]:
         """Those of the texts, each once and in their order, that the budget of edits permits,
         as far as the queries that are left reach."""
+        if self.view.left == 0:
+            return []
         own, fresh = self.text, list(dict.fromkeys(texts))
         fresh = [t for t in fresh if t != own]
         allowed = self.view.allows(self.target, fresh)
         return [t for t, ok in zip(fresh, allowed, strict=True) if ok][: self.view.left]
 
-    def _outcome(self, margins: Doubles, ranks: Ints) -> Outcome:
-        """margins: (E, N), above 0 inside the top k. ranks: (E, N), at most k inside it."""
+    def weigh(self, margins: Doubles, ranks: Ints) -> Outcome:
+        """What margins (E, N) and ranks (E, N), as `observe` gives them, are worth."""
         soft = -np.logaddexp(0.0, -margins[self.users].astype(np.float64) / self.spread)
         values = self.sign * np.logaddexp.reduce(soft, axis=0)
         exposed = (ranks <= self.k).mean(axis=0)

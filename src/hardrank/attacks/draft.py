@@ -45,6 +45,16 @@ class Draft:
         return "".join(parts)
 
     @property
+    def places(self) -> tuple[tuple[int, int], ...]:
+        """(W,) where in `text` the filling of each slot stands: (start, end)."""
+        at, found = len(self.gaps[0]), []
+        for slot, word in enumerate(self.words):
+            found.append((at, at + len(word)))
+            if word or not self.original[slot]:
+                at += len(word) + len(self.gaps[slot + 1])
+        return tuple(found)
+
+    @property
     def touched(self) -> tuple[int, ...]:
         """Slots that read otherwise than at first."""
         pairs = enumerate(zip(self.words, self.original, strict=True))

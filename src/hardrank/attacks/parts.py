@@ -15,12 +15,17 @@ import polars as pl
 
 from hardrank.attacks.aim import Aim
 from hardrank.attacks.draft import Draft
-from hardrank.attacks.vocabulary import vocabulary
+from hardrank.attacks.vocabulary import sales
 from hardrank.data import Edit, Patch
+from hardrank.language.forms import shell
 from hardrank.threats import Budget, Demote, Promote, RankView
 from hardrank.types import Ints
+from hardrank.wording import split
 
-__all__ = ["Ordering", "Search", "Shop", "Transformation", "compose", "fillings"]
+__all__ = ["BRANDS", "Ordering", "Search", "Shop", "Transformation", "compose", "fillings"]
+
+BRANDS = ("brand", "store", "manufacturer", "vendor")
+"""Columns of an item table that name a brand; the first that is there is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +60,21 @@ class Shop:
         return self._words[:size]
 
     @cached_property
+    def weights(self) -> dict[str, int]:
+        """Word -> purchases of items whose text holds it, most first."""
+        return sales(self.titles, self.popularity)
+
+    @cached_property
+    def brands(self) -> frozenset[tuple[str, ...]]:
+        """Words of each brand name, lower-case, if the catalogue has a column of them."""
+        column = next((c for c in BRANDS if c in self.items.columns), None)
+        names = self.items[column].drop_nulls().unique().to_list() if column else []
+        words = (tuple(shell(w)[1].lower() for w in split(str(name))) for name in names)
+        return frozenset(w for w in words if w)
+
+    @cached_property
     def _words(self) -> tuple[str, ...]:
-        return vocabulary(self.titles, self.popularity, len(self.titles) * 100)
+        return tuple(self.weights)
 
 
 _LAST: dict[str, "Shop"] = {}

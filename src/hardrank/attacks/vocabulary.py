@@ -8,7 +8,7 @@ from annotated_types import MinLen
 
 from hardrank.types import Ints
 
-__all__ = ["Positions", "insert", "plain_words", "vocabulary"]
+__all__ = ["Positions", "insert", "plain_words", "sales", "vocabulary"]
 
 Position = Literal["front", "end"]
 Positions = Annotated[tuple[Position, ...], MinLen(1)]
@@ -31,14 +31,19 @@ def plain_words(text: str) -> list[str]:
 def vocabulary(titles: Sequence[str | None], popularity: Ints, size: int) -> tuple[str, ...]:
     """The `size` words whose items were bought most often, most first, ties by alphabet.
 
-    A word's weight is the sum of `popularity` (I,) over the items whose title holds it;
-    words of items that nobody bought are left out.
+    Words of items that nobody bought are left out.
     """
+    return tuple(sales(titles, popularity))[:size]
+
+
+def sales(titles: Sequence[str | None], popularity: Ints) -> dict[str, int]:
+    """Word -> the sum of `popularity` (I,) over the items whose title holds it, most first,
+    ties by alphabet."""
     weights: dict[str, int] = {}
     for title, count in zip(titles, popularity.tolist(), strict=True):
         for word in set(plain_words(title or "")) if count else ():
             weights[word] = weights.get(word, 0) + count
-    return tuple(sorted(weights, key=lambda w: (-weights[w], w))[:size])
+    return dict(sorted(weights.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
 def insert(text: str, word: str, position: Position) -> str:

@@ -20,7 +20,7 @@ from hardrank.errors import Unsupported
 from hardrank.metrics.ranking import ranks_of_targets
 from hardrank.perturbations import Maximiser, absolute
 from hardrank.recommender import Differentiable, LossSurface, Recommender, mask_seen
-from hardrank.types import Ints, Site
+from hardrank.types import Ints, RankingLoss, Site
 
 __all__ = ["degrade_curve", "promote_curve"]
 
@@ -39,6 +39,7 @@ def promote_curve(
     subject: str,
     seed: int,
     trial: str,
+    loss: RankingLoss | None = None,
     k: int = 10,
     panel: Queries | None = None,
     groups: Sequence[str] = (),
@@ -47,11 +48,12 @@ def promote_curve(
     """One sample for each target and radius: exposure and mean rank over all `queries`.
 
     targets: (T,) item rows, each perturbed for itself. The perturbation is sought on
-    `panel` (default: the queries themselves). Columns as in `promotion`, and `radius`.
+    `panel` (default: the queries themselves), climbing `loss` (None: the goal's first; see
+    `Differentiable.surface`). Columns as in `promotion`, and `radius`.
     Raises `Unsupported` when the model grants no such surface.
     """
     model = _white_box(recommender, site)
-    surface = model.surface(site, "promote", panel or queries, targets)
+    surface = model.surface(site, "promote", panel or queries, targets, loss=loss)
     after = [
         np.zeros((len(queries), len(targets)), np.float32)
         if radius == 0
@@ -99,6 +101,7 @@ def degrade_curve(
     subject: str,
     seed: int,
     trial: str,
+    loss: RankingLoss | None = None,
     groups: Sequence[str] = (),
     names: Sequence[str] = (),
 ) -> pl.DataFrame:
@@ -113,7 +116,7 @@ def degrade_curve(
     ranks = {radius: np.zeros(len(holdout), np.int64) for radius in radii}
     for number, part in enumerate(_chunks(len(holdout))):
         chunk = holdout.take(part)
-        surface = model.surface(site, "degrade", chunk.queries, chunk.targets)
+        surface = model.surface(site, "degrade", chunk.queries, chunk.targets, loss=loss)
         for radius in radii:
             if radius > 0:
                 delta = _delta(surface, inner, radius, seed, site, trial, number)

@@ -19,7 +19,7 @@ from hardrank.data.labelled import Labelled
 from hardrank.errors import Unsupported
 from hardrank.perturbations import Maximiser, absolute
 from hardrank.recommender import Classifier, LossSurface
-from hardrank.types import Floats, GoalKind, Ints, Site
+from hardrank.types import Floats, GoalKind, Ints, RankingLoss, Site
 
 __all__ = ["NOBODY", "WhiteBox", "chance", "decisions", "flip_curve", "row_names"]
 
@@ -36,7 +36,14 @@ class WhiteBox(Classifier, Protocol):
     def sites(self) -> tuple[Site, ...]: ...
 
     def surface(
-        self, site: Site, goal: GoalKind, queries: Queries, items: Ints, texts: Sequence[str] = ()
+        self,
+        site: Site,
+        goal: GoalKind,
+        queries: Queries,
+        items: Ints,
+        texts: Sequence[str] = (),
+        *,
+        loss: RankingLoss | None = None,
     ) -> LossSurface: ...
 
     def perturbed_scores(
@@ -86,11 +93,13 @@ def flip_curve(
     seed: int,
     trial: str,
     names: Sequence[str],
+    loss: RankingLoss | None = None,
 ) -> pl.DataFrame:
     """One sample for each text and radius, as `decisions` gives it for the perturbed text;
     `success` is the attack's, `excluded` says that the model was wrong before.
 
-    radii: shares of the mean norm at the site over all texts of `test`. Raises `Unsupported`
+    radii: shares of the mean norm at the site over all texts of `test`. loss: what the
+    attacker climbs (see `Differentiable.surface`; None: cross-entropy). Raises `Unsupported`
     when the model has no such site or other than two classes.
     """
     if site not in model.sites or site not in _ROWS:
@@ -100,7 +109,7 @@ def flip_curve(
     scale = _scale(model, site, test)
     for number, rows in enumerate(_chunks(test, site)):
         part = test.take(rows)
-        surface = model.surface(site, "flip", NOBODY, part.labels, part.texts)
+        surface = model.surface(site, "flip", NOBODY, part.labels, part.texts, loss=loss)
         for radius in radii:
             if radius > 0:
                 delta = inner(

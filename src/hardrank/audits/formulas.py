@@ -8,7 +8,8 @@ A plain formula is a value per row, then the mean over seeds and samples:
     asr                                share of targets (not excluded, no error) with `success`
     passed                             share of checks (gates) with `success`
     excluded failed                    share of rows that are so
-    words word_share chars similarity queries seconds value radius     the column itself
+    words word_share chars similarity cosine perplexity events queries seconds value radius
+                                       the column itself
     accuracy@T                         `value` >= T agrees with `label` (0 or 1)
     precision@T recall@T               of class 1, T a threshold below 1: the share of class 1
                                        among rows with `value` >= T, and the other way round
@@ -61,8 +62,8 @@ Whole = Callable[[NDArray[np.bool_], Doubles], float]
 """(labels, values) -> one number."""
 
 _COLUMNS = (
-    "words", "word_share", "chars", "similarity", "queries", "seconds", "value", "radius",
-    "rank_before", "rank_after",
+    "words", "word_share", "chars", "similarity", "cosine", "perplexity", "events", "queries",
+    "seconds", "value", "radius", "rank_before", "rank_after",
 )  # fmt: skip
 _NAMED: dict[str, pl.Expr] = {
     "mrr": 1.0 / pl.col("rank"),

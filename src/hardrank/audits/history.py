@@ -54,7 +54,8 @@ def history_audit(
     the list of K shows, of `eligible`. `success`: a promoted item is in, a demoted one out,
     a degraded list lost at least half of its items; null where that was so before, or where
     the attack could not be mounted. `value`: Jaccard similarity of both lists of K.
-    `rank`: of the item of `held_out` (user -> item) after the attack. `words`: events changed.
+    `rank`: of the item of `held_out` (user -> item) after the attack. `events`: how many were
+    changed.
     """
     if not matches:
         return gather([])
@@ -86,7 +87,7 @@ def history_audit(
             "rank_after": [float(r.mean()) if len(r) else None for r in after.ranks],
             "success": [v[0] if ok else None for v, ok in zip(verdicts, known, strict=True)],
             "excluded": [v[1] for v in verdicts],
-            "words": [m.events if ok else None for m, ok in zip(matches, ran, strict=True)],
+            "events": [m.events if ok else None for m, ok in zip(matches, ran, strict=True)],
             "queries": [m.queries for m in matches],
             "seconds": [m.seconds for m in matches],
             "error": [m.error for m in matches],

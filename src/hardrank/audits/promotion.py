@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hardrank.audits.exposures import observe
 from hardrank.audits.samples import gather, only, samples
+from hardrank.audits.stealth import Stealth
 from hardrank.data import Queries, Slate
 from hardrank.recommender import Recommender
 from hardrank.threats.match import Match
@@ -38,6 +39,7 @@ def promotion(
     k: int = 10,
     success_exposure: float = 0.01,
     judge: Judge | None = None,
+    stealth: Stealth | None = None,
     groups: Sequence[str] = (),
     note: str = "",
 ) -> pl.DataFrame:
@@ -48,7 +50,8 @@ def promotion(
     items, ties against the target; `value` is the prediction shift (mean score after -
     before). `success`: ER@k after >= `success_exposure` (demote: below it); null for a
     target where that was so before (`excluded`) and for a match that has an `error`.
-    groups: (I,) label of each item. Without a judge `similarity` is what the referee's said.
+    groups: (I,) label of each item. Without a judge `similarity` is what the referee's said;
+    with `stealth` it is its own, beside `cosine` and `perplexity`.
     Raises `KeyError` on a target that is not in the catalogue.
     """
     if not matches:
@@ -90,6 +93,10 @@ def promotion(
             "similarity": only(
                 ran, judge(old, new) if judge else [match.similarity for match in matches]
             ),
+            **{
+                name: only(ran, values)
+                for name, values in (stealth.columns(old, new) if stealth else {}).items()
+            },
             "queries": [match.queries for match in matches],
             "seconds": [match.seconds for match in matches],
             "text_before": old,

@@ -40,6 +40,9 @@ SAMPLES: dict[str, pl.DataType] = {
     "word_share": pl.Float64(),
     "chars": pl.Int64(),
     "similarity": pl.Float64(),
+    "cosine": pl.Float64(),
+    "perplexity": pl.Float64(),
+    "events": pl.Int64(),
     "queries": pl.Int64(),
     "seconds": pl.Float64(),
     "text_before": pl.Utf8(),
@@ -57,6 +60,9 @@ user id, a target's item id, or a check's name; `group` head, mid, tail, cold, .
 `eligible` users who never met the target, of whom `hits_before` / `hits_after` have it in
 their top `k`, at mean rank `rank_before` / `rank_after`; `excluded` a target that met the
 goal before any attack (its `success` is null, as it is where `error` says why nothing ran);
+`similarity` of both texts to the referee's judge, `cosine` to a latent one (LSA), `perplexity`
+of the new text over the old one's under an n-gram model of the catalogue, `events` of a
+history that were changed;
 `value` and `label` whatever the audit says: a check's statistic, a classifier's probability
 of class 1 and the true class.
 """

@@ -1,21 +1,24 @@
-"""`hardrank attack list|show`"""
+"""`hardrank attack list|show|run|replay`"""
 
+from pathlib import Path
 from typing import Any
 
 import typer
 
 __all__ = ["app"]
 
-app = typer.Typer(help="What attacks there are and what they need.", no_args_is_help=True)
+app = typer.Typer(
+    help="What attacks there are; mount them, replay their patches.", no_args_is_help=True
+)
 
 
 @app.command("list")
 def list_() -> None:
     """One line for each attack: kind, what it has to see, what it writes, what it does."""
-    from hardrank.attacks import ATTACKS
+    from hardrank.attacks import EVERY_ATTACK
 
-    made: list[Any] = list(ATTACKS)
-    rows = [(a.kind, a.needs, ", ".join(a.surfaces), _text(a).splitlines()[0]) for a in made]
+    made: list[Any] = list(EVERY_ATTACK)
+    rows = [(a.kind, a.needs, ",".join(a.surfaces), _text(a).splitlines()[0]) for a in made]
     heads = ("kind", "sees", "writes", "what it does")
     widths = [max(len(r[c]) for r in [heads, *rows]) for c in range(3)]
     for row in [heads, *rows]:
@@ -26,10 +29,10 @@ def list_() -> None:
 @app.command("show")
 def show(kind: str = typer.Argument(help="As in `hardrank attack list`.")) -> None:
     """Source and method of an attack, and its hyperparameters as an experiment spells them."""
-    from hardrank.attacks import ATTACKS
+    from hardrank.attacks import EVERY_ATTACK
     from hardrank.errors import ConfigError
 
-    known: dict[str, Any] = {a.kind: a for a in ATTACKS}  # type: ignore[attr-defined]
+    known: dict[str, Any] = {a.kind: a for a in EVERY_ATTACK}  # type: ignore[attr-defined]
     if kind not in known:
         raise ConfigError("attack show", [f"unknown kind '{kind}'; allowed: {', '.join(known)}"])
     found = known[kind]
@@ -42,6 +45,82 @@ def show(kind: str = typer.Argument(help="As in `hardrank attack list`.")) -> No
             print(f"\n{name} = {_toml(field.default)}\n    {_joined(field.description)}")
 
 
+@app.command("run")
+def run(
+    bundle: Path = typer.Argument(help="The bundle folder of the recommender to attack."),
+    attacks: list[str] = typer.Option(
+        ["copycat"],
+        "--attack",
+        "-a",
+        help="A kind of `hardrank attack list`, or a TOML table: "
+        "'{ kind = \"greedy-words\", vocabulary = 30 }'. May be given often.",
+    ),
+    goal: str = typer.Option("promote", help="promote, demote or degrade."),
+    items: str = typer.Option(
+        "", help="Targets: item ids with commas, or a selection (rare:20:2-5)."
+    ),
+    k: int = typer.Option(10, "--top", "-k", min=1, help="Length of the lists that matter."),
+    surface: str = typer.Option("item-text", help="item-text or history."),
+    knowledge: str = typer.Option("scores", help="ranks, scores or gradients."),
+    field: str = typer.Option("title", help="Column of the item table that is written."),
+    words: int = typer.Option(3, min=0, help="Words edited in one text."),
+    queries: int = typer.Option(500, min=0, help="Queries for each target."),
+    events: int = typer.Option(3, min=0, help="Events changed in one history."),
+    similarity: float = typer.Option(None, help="Least similarity to the original, 0 to 1."),
+    whole_text: bool = typer.Option(True, help="Let attacks made for it replace the whole text."),
+    users: int = typer.Option(100, min=1, help="Users whose histories are attacked."),
+    panel: int = typer.Option(256, min=1, help="Users through whom the attacker watches."),
+    seed: int = typer.Option(0, help="Of targets, panel and attacks."),
+    out: Path = typer.Option(None, "--out", "-o", help="Keep matches, samples and findings here."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress."),
+) -> None:
+    """Attack a trained recommender. Run again with the same folder, it resumes.
+
+    Example: hardrank attack run runs/demo/bundle -a copycat -a greedy-words --words 3 -o runs/mine
+    """
+    from hardrank.bundle import load_bundle
+    from hardrank.context import RunContext
+    from hardrank.experiment.attack_bundle import attack_bundle
+    from hardrank.experiment.attack_trial import trial_of
+
+    budget = {"words": words, "queries": queries, "events": events, "similarity": similarity,
+              "whole_text": whole_text}  # fmt: skip
+    trial = trial_of(
+        attacks, goal=goal, items=items, k=k, surface=surface, knowledge=knowledge, field=field,
+        budget=budget, users=users,
+    )  # fmt: skip
+    context = RunContext(seed=seed, folder=out, progress=not quiet)
+    _say(attack_bundle(load_bundle(bundle), trial, context, panel=panel), out)
+
+
+@app.command("replay")
+def replay(
+    matches: Path = typer.Argument(help="matches.jsonl of an attack."),
+    bundle: Path = typer.Argument(help="The bundle folder of another recommender."),
+    out: Path = typer.Option(None, "--out", "-o", help="Keep samples and findings here."),
+) -> None:
+    """What patches that were crafted on one recommender do to another (transfer)."""
+    from hardrank.bundle import load_bundle
+    from hardrank.context import RunContext
+    from hardrank.errors import DataError
+    from hardrank.experiment.attack_bundle import replay_matches
+    from hardrank.threats import MatchLog
+
+    found = list(MatchLog(matches))
+    if not found:
+        raise DataError("holds no match", path=matches, remedy="give a matches.jsonl of a run")
+    _say(replay_matches(load_bundle(bundle), found, RunContext(folder=out)), out)
+
+
+def _say(attacked: Any, out: Path | None) -> None:
+    from hardrank.experiment.attack_trial import outcome_table
+
+    for line in outcome_table(attacked):
+        print(line)
+    if out:
+        print(f"matches, samples and findings: {out}")
+
+
 def _text(made: Any) -> str:
     import inspect
 
@@ -49,9 +128,9 @@ def _text(made: Any) -> str:
 
 
 def _toml(value: object) -> str:
-    import json
+    from pydantic import TypeAdapter
 
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
+    return TypeAdapter(type(value)).dump_json(value).decode()
 
 
 def _joined(text: str | None) -> str:

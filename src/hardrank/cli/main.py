@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from hardrank.cli import attack, data, doctor, recommend, report, run
+from hardrank.cli import attack, audit, data, doctor, recommend, report, run
 from hardrank.errors import HardrankError
 
 __all__ = ["app", "main"]
@@ -29,7 +29,7 @@ class Commands(TyperGroup):
         except HardrankError as error:
             ctx.exit(_said(str(error), error.exit_code))
         except KeyboardInterrupt:
-            again = ": run again to resume" if ctx.invoked_subcommand == "run" else ""
+            again = ": run again to resume" if ctx.invoked_subcommand in ("run", "audit") else ""
             ctx.exit(_said(f"interrupted{again}", INTERRUPTED))
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -42,13 +42,14 @@ app = typer.Typer(
     name="hardrank",
     help="Train, attack, harden and audit recommenders that read item text.",
     epilog="Exit codes: 0 fine, 1 failed or differs, 2 wrong experiment file or options, "
-    "3 wrong data, 4 the system refused (disk, permissions), 130 interrupted.",
+    "3 wrong data, 4 the system or a victim refused (disk, network), 130 interrupted.",
     cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command("run")(run.run)
+app.command("audit")(audit.audit)
 app.command("recommend")(recommend.recommend)
 app.add_typer(data.app, name="data")
 app.add_typer(report.app, name="report")

@@ -9,17 +9,27 @@ import polars as pl
 
 from hardrank.audits import samples as table
 from hardrank.audits.curves import degrade_curve, promote_curve
-from hardrank.audits.judge import CharacterJudge
 from hardrank.audits.promotion import promotion
+from hardrank.audits.stealth import Stealth
 from hardrank.audits.utility import utility
 from hardrank.context import RunContext, derive
 from hardrank.data import Dataset, Holdout
 from hardrank.data.splits import Split
 from hardrank.experiment.arms import Trained
+from hardrank.experiment.attacked_histories import attacked_histories
 from hardrank.experiment.spec import Curve, Experiment, Trial
 from hardrank.experiment.stages import kept_samples, key_of
 from hardrank.perturbations import Inner
-from hardrank.threats import Goal, Promote, digest_victim, mount_all, sample_panel, targets
+from hardrank.threats import (
+    Degrade,
+    Demote,
+    Goal,
+    Promote,
+    digest_victim,
+    mount_all,
+    sample_panel,
+    targets,
+)
 
 __all__ = ["attacked", "chosen_targets", "clean", "curves", "some"]
 
@@ -52,26 +62,31 @@ def attacked(
 ) -> pl.DataFrame:
     """Samples of one trial: each attack on each target, judged on every test user."""
     queries = split.test.queries
-    wanted = _targets(trial.threat.goal, subject, split)
+    goal = trial.threat.goal
+    wanted = () if isinstance(goal, Degrade) else _targets(goal, subject, split)
     panel = sample_panel(
         queries, experiment.gates.panel, np.random.default_rng(derive(subject.seed, "panel"))
     )
-    judge = CharacterJudge.fit(split.train.items["title"].fill_null("").to_list())
+    stealth = Stealth.of(split.train, trial.threat.field)
     key = key_of(
         trial, experiment.gates, digest_victim(subject.model), wanted, queries.fingerprint,
         split.train.fingerprint,
     )  # fmt: skip
 
     def play() -> pl.DataFrame:
+        if trial.threat.surface == "history":
+            return attacked_histories(
+                trial, subject, split, wanted, log=_log(run, subject), run=run
+            )
         matches = mount_all(
             trial.attacks, trial.threat, subject.model, split.train, panel=panel, targets=wanted,
-            seed=subject.seed, judge=judge, log=_log(run, subject), run=run,
+            seed=subject.seed, judge=stealth.judge, log=_log(run, subject), run=run,
         )  # fmt: skip
-        goal = trial.threat.goal
         return promotion(
             subject.model, matches, queries, subject=subject.subject, seed=subject.seed,
-            k=goal.k if isinstance(goal, Promote) else 10,
-            success_exposure=experiment.gates.success, judge=judge, groups=groups,
+            k=goal.k if isinstance(goal, Promote | Demote) else 10,
+            success_exposure=experiment.gates.success, stealth=stealth, groups=groups,
+            note=trial.note,
         )  # fmt: skip
 
     return kept_samples(_folder(run, f"trial-{key_of(trial)[:8]}", subject), key, play)
@@ -100,7 +115,7 @@ def curves(
     def _curve(inner: Inner) -> pl.DataFrame:
         about: dict[str, Any] = {
             "site": curve.site, "inner": inner, "radii": radii, "subject": subject.subject,
-            "seed": subject.seed, "trial": inner.kind, "groups": groups,
+            "seed": subject.seed, "trial": curve.label(inner), "loss": curve.loss, "groups": groups,
         }  # fmt: skip
         if curve.goal == "degrade":
             return degrade_curve(subject.model, holdout, **about)

@@ -116,13 +116,15 @@ def _curve(
     radii = (0.0, *curve.radii, *((curve.unbounded,) if curve.unbounded else ()))
     rows = _some(len(test), curve.texts)
     chosen, called = test.take(rows), [names[r] for r in rows]
+    about = (curve.site,) if curve.loss is None else (curve.site, curve.loss)
     made = [
         kept_samples(
-            _folder(run, f"curve-{key_of(curve.site, inner)[:8]}", subject),
-            key_of(curve.site, inner, radii, subject.digest, chosen.fingerprint, subject.seed),
+            _folder(run, f"curve-{key_of(*about, inner)[:8]}", subject),
+            key_of(*about, inner, radii, subject.digest, chosen.fingerprint, subject.seed),
             lambda inner=inner: flip_curve(  # type: ignore[misc]
                 subject.model, chosen, site=curve.site, inner=inner, radii=radii,
-                subject=subject.subject, seed=subject.seed, trial=inner.kind, names=called,
+                subject=subject.subject, seed=subject.seed, trial=curve.label(inner),
+                loss=curve.loss, names=called,
             ),
         )
         for inner in curve.inners

@@ -45,7 +45,8 @@ def classifier_findings(
 def claims(curve: FlipCurve) -> dict[str, str]:
     """Trial of the curve's samples -> trial of the finding at its claim. Noise is a control of
     the attacks, not one of them."""
-    return {i.kind: claimed(i.kind, curve) for i in curve.inners if i.kind != "gaussian"}
+    attacks = [curve.label(i) for i in curve.inners if i.kind not in ("gaussian", "uniform")]
+    return {trial: claimed(trial, curve) for trial in attacks}
 
 
 def claimed(trial: str, curve: FlipCurve) -> str:

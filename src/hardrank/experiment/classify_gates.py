@@ -90,7 +90,7 @@ def _arm(subjects: Sequence[TrainedClassifier], name: str) -> Arm | None:
 
 def _strengths(curve: FlipCurve, samples: pl.DataFrame, subject: str) -> Iterator[Check]:
     strength = Strength(subject=subject, goal="flip", site=curve.site)
-    weakest_first = [inner.kind for inner in reversed(curve.inners)]
+    weakest_first = [curve.label(inner) for inner in reversed(curve.inners)]
     yield stronger_attack(samples, strength, weakest_first)
     yield rises_with_radius(samples, strength, weakest_first[-1])
     if curve.unbounded:

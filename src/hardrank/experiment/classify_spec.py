@@ -23,6 +23,9 @@ class FlipCurve:
 
     site: Literal["text-vectors", "token-embeddings"] = "text-vectors"
     """Where the perturbation is added."""
+    loss: Literal["listwise", "margin"] | None = None
+    """What the attacker climbs; None for `listwise`, the cross-entropy of the true label.
+    `margin`: the other label's logit less its own."""
     inners: Annotated[tuple[Inner, ...], Len(min_length=1)] = (
         PGD(steps=20),
         FGM(),
@@ -45,6 +48,17 @@ class FlipCurve:
             radii = ", ".join(f"{r:g}" for r in self.radii)
             raise ValueError(f"claim must be one of the radii: {radii}")
         return self
+
+    @model_validator(mode="after")
+    def _can_tell_inners_apart(self) -> "FlipCurve":
+        kinds = [inner.kind for inner in self.inners]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError("inners must differ in kind: samples carry it as their name")
+        return self
+
+    def label(self, inner: Inner) -> str:
+        """Name of the trial, as samples carry it."""
+        return inner.kind if self.loss is None else f"{inner.kind}-{self.loss}"
 
 
 @spec

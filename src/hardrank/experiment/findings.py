@@ -14,8 +14,11 @@ _QUALITY = ("hr@10", "ndcg@10", "mrr")
 _GROUPS = ("all", "warm", "head", "mid", "tail", "cold")
 _PROMOTION = (
     "er_before", "er_after", "er_gain", "asr", "rank_before", "rank_after",
-    "words", "similarity", "queries",
+    "words", "similarity", "cosine", "perplexity", "queries", "seconds",
 )  # fmt: skip
+
+_HISTORIES = ("asr", "rank_before", "rank_after", "value", "events", "queries", "seconds")
+"""Of attacks on histories; `value` is the similarity (Jaccard) of the list before and after."""
 
 
 def findings_of(experiment: Experiment, samples: pl.DataFrame, protocol: str) -> list[Finding]:
@@ -24,6 +27,7 @@ def findings_of(experiment: Experiment, samples: pl.DataFrame, protocol: str) ->
         *_quality(samples, protocol),
         *_prices(samples, protocol),
         *_promotion(samples, protocol),
+        *_histories(samples, protocol),
         *_curves(samples, protocol),
     ]
     return made
@@ -72,6 +76,16 @@ def _promotion(samples: pl.DataFrame, protocol: str) -> Iterator[Finding]:
             yield measure(
                 samples, subject=subject, audit="promotion", metric="defence_effect",
                 versus={"subject": f"{label}/control"}, trial=trial, protocol=protocol,
+            )  # fmt: skip
+
+
+def _histories(samples: pl.DataFrame, protocol: str) -> Iterator[Finding]:
+    rows = samples.filter(pl.col("audit") == "history")
+    for subject, trial in rows.select("subject", "trial").unique(maintain_order=True).iter_rows():
+        for metric in _HISTORIES:
+            yield measure(
+                samples, subject=subject, audit="history", metric=metric, trial=trial,
+                protocol=protocol,
             )  # fmt: skip
 
 

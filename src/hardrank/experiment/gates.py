@@ -21,6 +21,8 @@ from hardrank.findings import Finding
 
 __all__ = ["checks", "steps_of"]
 
+CONTROLS = ("random-words", "random-characters", "natural-noise", "gaussian", "uniform")
+"""Attacks that look at nothing: no evidence of adaptivity."""
 _PANEL = 128
 """Queries that the gradient checks look at."""
 
@@ -69,13 +71,14 @@ def _claims(
     families: dict[str, str] = {
         label: attack.kind
         for trial in experiment.trials
+        if trial.threat.surface == "item-text"
         for attack, label in zip(trial.attacks, trial.labels(), strict=True)
     }
-    families |= {inner.kind: "representation" for c in experiment.curves for inner in c.inners}
+    families |= {c.label(i): "representation" for c in experiment.curves for i in c.inners}
     trained_on = {"representation"} | {
         attack.kind for trial in experiment.trials if trial.seen for attack in trial.attacks
     }
-    adaptive = [t for t, kind in families.items() if kind not in ("random-words", "gaussian")]
+    adaptive = [t for t, kind in families.items() if kind not in CONTROLS]
     yield from unseen_present(
         findings, subject=hardened.subject, families=families, trained_on=trained_on,
         adaptive=adaptive,
@@ -120,7 +123,7 @@ def _gradients(experiment: Experiment, subject: Trained, split: Split) -> Iterat
 
 def _strengths(curve: Curve, samples: pl.DataFrame, subject: str) -> Iterator[Check]:
     strength = Strength(subject=subject, goal=curve.goal, site=curve.site)
-    weakest_first = [inner.kind for inner in reversed(curve.inners)]
+    weakest_first = [curve.label(inner) for inner in reversed(curve.inners)]
     yield stronger_attack(samples, strength, weakest_first)
     strongest = weakest_first[-1]
     yield rises_with_radius(samples, strength, strongest)

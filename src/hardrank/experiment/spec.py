@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Len
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, model_validator
 
-from hardrank.attacks import TextAttack
+from hardrank.attacks import AnyAttack
 from hardrank.data.cleaning import Cleaning
 from hardrank.data.labels import LabelPolicy
 from hardrank.data.sources import Source
@@ -22,9 +22,9 @@ from hardrank.experiment.mistakes import mistakes
 from hardrank.hardening import Adversarial
 from hardrank.models import Model, Victim
 from hardrank.perturbations import FGM, PGD, Gaussian, Inner
-from hardrank.threats import ThreatModel, label
+from hardrank.threats import ThreatModel, played_label
 from hardrank.training import Training
-from hardrank.types import Count, Positive, Share, Site, spec
+from hardrank.types import Count, Positive, RankingLoss, Share, Site, spec
 
 __all__ = [
     "Cold",
@@ -44,14 +44,22 @@ class Trial:
 
     threat: ThreatModel
     """What the attacker wants, sees, may write and may spend."""
-    attacks: Annotated[tuple[TextAttack, ...], Len(min_length=1)]
+    attacks: Annotated[tuple[AnyAttack, ...], Len(min_length=1)]
     """Each is mounted on every target."""
+    name: str = ""
+    """Appended to the attacks' labels; needed where two trials mount the same attack."""
+    users: Count = 100
+    """Users whose histories are attacked, drawn with the seed; only of a `history` threat."""
     seen: bool = False
     """Whether hardening trained against this family: then it is no evidence of generality."""
 
     def labels(self) -> list[str]:
         """Names of the attacks as samples carry them."""
-        return [label(attack) for attack in self.attacks]
+        return [played_label(attack, self.threat) + self.note for attack in self.attacks]
+
+    @property
+    def note(self) -> str:
+        return f" ({self.name})" if self.name else ""
 
 
 @spec
@@ -62,12 +70,26 @@ class Curve:
     """`promote`: exposure of the targets. `degrade`: NDCG of held-out items."""
     site: Site = "item-vectors"
     """Where the perturbation is added."""
+    loss: RankingLoss | None = None
+    """What the attacker climbs; None for `exposure` to promote and `listwise` (cross-entropy)
+    to degrade. The metric stays. `margin`: to the tenth score; `rank`: a smooth rank."""
     inners: Annotated[tuple[Inner, ...], Len(min_length=1)] = (PGD(steps=20), FGM(), Gaussian())
     """Strongest first; the sanity checks compare them."""
     radii: Annotated[tuple[Positive, ...], Len(min_length=5)] = (0.02, 0.05, 0.1, 0.2, 0.5)
     """Shares of the mean norm at the site."""
     unbounded: Positive | None = 20.0
     """One more radius, so large that an attack which works must win; None to leave it out."""
+
+    @model_validator(mode="after")
+    def _can_tell_inners_apart(self) -> "Curve":
+        kinds = [inner.kind for inner in self.inners]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError("inners must differ in kind: samples carry it as their name")
+        return self
+
+    def label(self, inner: Inner) -> str:
+        """Name of the trial, as samples carry it."""
+        return inner.kind if self.loss is None else f"{inner.kind}-{self.loss}"
 
 
 @spec

@@ -12,8 +12,11 @@ Form = Literal["base", "plural", "third", "ing", "ed"]
 
 _DOUBLES = re.compile(r"[^aeiou]*(?:qu)?[aeiou][bdgklmnprtvz]")
 """Words of one syllable that double their last letter: stop, plan, quit."""
-_STRESSED = frozenset(
-    ["abet", "abhor", "admit", "allot", "annul", "appal", "befit", "begin", "commit", "compel", "concur", "confer", "control", "defer", "deter", "emit", "enrol", "equip", "excel", "expel", "forget", "format", "impel", "incur", "infer", "occur", "omit", "outfit", "outwit", "overlap", "patrol", "permit", "prefer", "propel", "rebel", "rebut", "recur", "refer", "regret", "remit", "repel", "submit", "transfer", "transmit", "unplug", "unwrap", "unzip", "upset"]
+_STRESSED = re.compile(
+    r"abet|abhor|admit|allot|annul|appal|befit|begin|commit|compel|concur|confer|control|defer"
+    r"|deter|emit|enrol|equip|excel|expel|forget|format|impel|incur|infer|occur|omit|outfit"
+    r"|outwit|overlap|patrol|permit|prefer|propel|rebel|rebut|recur|refer|regret|remit|repel"
+    r"|submit|transfer|transmit|unplug|unwrap|unzip|upset"
 )
 """Words of more syllables that double it because the last one is stressed."""
 
@@ -100,11 +103,11 @@ def lemmas(word: str) -> Iterator[tuple[str, Form]]:
         yield base, form  # type: ignore[misc]
     for form, endings in _ENDINGS.items():
         for ending, instead in endings:
-            if not word.endswith(ending) or len(word) < len(ending) + 2:
+            if not word.endswith(ending):
                 continue
             stem = word[: len(word) - len(ending)]
             for base in (stem + instead, *_undoubled(stem, instead, form)):
-                if word in (inflect(base, form), _british(base, form)):
+                if len(base) > 1 and word in (inflect(base, form), _british(base, form)):
                     yield base, form
 
 
@@ -149,7 +152,7 @@ def _after_consonant(word: str, letter: str) -> bool:
 
 
 def _doubled(word: str) -> str:
-    return word + word[-1] if _DOUBLES.fullmatch(word) or word in _STRESSED else word
+    return word + word[-1] if _DOUBLES.fullmatch(word) or _STRESSED.fullmatch(word) else word
 
 
 _RULES = {"plural": _plural, "third": _third, "ing": _ing, "ed": _ed}

@@ -46,7 +46,8 @@ class MaskedLM:
     module: Any
     tokenizer: Any
     max_tokens: int
-    """Tokens read around a place, special ones included; text farther away is not read."""
+    """Tokens read around a place, special ones included; text farther away is not read. At
+    most what the model has positions for."""
 
     @classmethod
     def load(cls, path: Path | str, *, max_tokens: int = 64, device: str = "cpu") -> "MaskedLM":
@@ -57,11 +58,9 @@ class MaskedLM:
         module, tokenizer = load_checkpoint(Path(path), "AutoModelForMaskedLM")
         if tokenizer.mask_token_id is None:
             raise DataError("its tokenizer has no mask token", path=path)
-        return cls(module.to(device), tokenizer, max_tokens)
+        return cls(module.to(device), tokenizer, min(max_tokens, _longest(module.config)))
 
-    def fill(
-        self, text: str, span: tuple[int, int], k: int, *, masked: bool = False
-    ) -> Candidates:
+    def fill(self, text: str, span: tuple[int, int], k: int, *, masked: bool = False) -> Candidates:
         """At most `k` words to put in the place of the word `text[span[0]:span[1]]`.
 
         Marks around the word and its case are kept, and the word itself is left out. span: one
@@ -219,6 +218,12 @@ class MaskedLM:
             if made.lower() != core.lower():
                 out.setdefault(before + made + after, log_prob)
         return list(out.items())
+
+
+def _longest(config: Any) -> int:
+    """Tokens the model has positions for; RoBERTa and its kin count from past the padding."""
+    offset = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
+    return int(getattr(config, "max_position_embeddings", 512)) - offset
 
 
 def _lead(names: Sequence[str | None]) -> str:

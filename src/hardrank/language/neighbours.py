@@ -45,7 +45,11 @@ class Neighbours:
 
     @classmethod
     def fit(
-        cls, words: Sequence[str], encoder: str | Encoder = "minilm", *, run: RunContext | None = None
+        cls,
+        words: Sequence[str],
+        encoder: str | Encoder = "minilm",
+        *,
+        run: RunContext | None = None,
     ) -> "Neighbours":
         """Encode each distinct word once; the encoder's cache on disk keeps the vectors.
 

@@ -150,7 +150,9 @@ def _load(path: Path, _changed: int) -> Thesaurus:
     lines: dict[str, int] = {}
     for line, (name, pos, members, hypernyms) in rows:
         if pos not in ("n", "v", "a", "s", "r"):
-            raise DataError(f"is '{pos}', not one of n, v, a, s, r", path=path, line=line, field="pos")
+            raise DataError(
+                f"is '{pos}', not one of n, v, a, s, r", path=path, line=line, field="pos"
+            )
         if name in synsets:
             raise DataError(
                 f"'{name}' stands in line {lines[name]} too", path=path, line=line, field="synset"

@@ -40,9 +40,7 @@ def read_lmf(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise DataError("has no synset", path=path, remedy="give a WN-LMF release")
 
 
-def _note(
-    entry: ElementTree.Element, words: dict[str, str], listed: dict[str, list[str]]
-) -> None:
+def _note(entry: ElementTree.Element, words: dict[str, str], listed: dict[str, list[str]]) -> None:
     lemma = entry.find("Lemma")
     if lemma is None:
         raise KeyError("Lemma")
@@ -51,7 +49,9 @@ def _note(
         listed.setdefault(sense.attrib["synset"], []).append(entry.attrib["id"])
 
 
-def _row(synset: ElementTree.Element, words: dict[str, str], listed: dict[str, list[str]]) -> list[str]:
+def _row(
+    synset: ElementTree.Element, words: dict[str, str], listed: dict[str, list[str]]
+) -> list[str]:
     name = synset.attrib["id"]
     entries = [e for e in synset.get("members", "").split() if e in words] or listed.get(name, [])
     up = [

@@ -38,7 +38,8 @@ class CarliniWagner:
     searches: Count = 6
     """Values of c that are tried."""
     learning_rate: Positive = 0.05
-    """Of Adam, as a share of the reach: the norm of a row, or the radius."""
+    """Of Adam, as a share of the mean norm of a row, as a maximiser of the radius; doubled for
+    a row after each search that did not reach the threshold."""
 
     def __call__(
         self,
@@ -71,7 +72,9 @@ class CarliniWagner:
         for _ in range(self.searches):
             if search.done:
                 break
-            search.narrow(self._descend(search, unit))
+            reached = self._descend(search, unit)
+            unit = torch.where(reached, unit, 2 * unit)  # or it was the way that was too short
+            search.narrow(reached)
         return search
 
     def _descend(self, search: Search, unit: Tensor) -> Tensor:

@@ -18,6 +18,9 @@ _ARMIJO = 1e-4
 _STEEP = 1e-8
 """A pair whose cosine is below says nothing of the curvature."""
 
+_Pair = tuple[Tensor, Tensor, Tensor]
+"""A step s, the change y of the gradient along it, and 1 / (s . y)."""
+
 
 @spec
 class LBFGS:
@@ -83,24 +86,24 @@ class LBFGS:
         goes on from there if the step falls enough, and else tries half of it next."""
         at, loss, value = search.zero, search.clean, -search.c * search.clean
         gradient = -search.c * search.slope
-        pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=self.memory)
+        pairs: deque[_Pair] = deque(maxlen=self.memory)
         share, scale = torch.ones_like(value), torch.full_like(value, 0.5)  # of ||delta||^2
         direction = -scale * gradient
         for _ in range(self.steps):
             step = share * direction
-            tried, up = search.look(at + step)
-            there = search.inner(at + step, at + step) - search.c * tried
-            fall = _ARMIJO * search.inner(gradient, step)
-            good = there.isfinite() & (there <= value + fall)
-            bend = 2 * (at + step) - search.c * up - gradient
-            pairs.append((step, bend, _curvature(search, step, bend, good)))
-            scale = torch.where(
-                pairs[-1][2] > 0, 1 / (pairs[-1][2] * search.inner(bend, bend)), scale
-            )
-            at, gradient = torch.where(good, at + step, at), gradient + torch.where(good, bend, 0.0)
-            loss, value = torch.where(good, tried, loss), torch.where(good, there, value)
-            ahead = -_newton(search, gradient, pairs, scale)
-            direction = torch.where(good, ahead, direction)
+            there = at + step
+            tried, up = search.look(there)
+            cost = search.inner(there, there) - search.c * tried
+            enough = value + _ARMIJO * search.inner(gradient, step)
+            good = cost.isfinite() & (cost <= enough)
+            slope = 2 * there - search.c * up
+            bend = slope - gradient
+            rho = _curvature(search, step, bend, good)
+            pairs.append((step, bend, rho))
+            scale = torch.where(rho > 0, 1 / (rho * search.inner(bend, bend)), scale)
+            at, gradient = torch.where(good, there, at), torch.where(good, slope, gradient)
+            loss, value = torch.where(good, tried, loss), torch.where(good, cost, value)
+            direction = torch.where(good, -_newton(search, gradient, pairs, scale), direction)
             share = torch.where(good, 1.0, share / 2)
         return loss
 
@@ -113,9 +116,7 @@ def _curvature(search: Search, step: Tensor, bend: Tensor, good: Tensor) -> Tens
     return torch.where(kept, 1 / both, 0.0)
 
 
-def _newton(
-    search: Search, gradient: Tensor, pairs: deque[tuple[Tensor, Tensor, Tensor]], scale: Tensor
-) -> Tensor:
+def _newton(search: Search, gradient: Tensor, pairs: deque[_Pair], scale: Tensor) -> Tensor:
     """The inverse Hessian, as far as it is known, times the gradient: the two-loop recursion."""
     out, weights = gradient, []
     for step, bend, rho in reversed(pairs):

@@ -73,7 +73,7 @@ class Search:
         """Choose the next c, from whether this one reached the threshold."""
         self._high = torch.where(reached, self.c, self._high)
         self._low = torch.where(reached, self._low, self.c)
-        between = (self._low * self._high).sqrt()
+        between = self._low.sqrt() * self._high.sqrt()
         up, down = self.c * _FACTOR, self.c / _FACTOR
         closed = torch.where(self._low > 0, between, down)
         self.c = torch.where(self._high.isinf(), up, closed)

@@ -13,6 +13,7 @@ from hardrank.testing.worlds import (
     WordTasteModel,
     World,
     dataset,
+    odd_world,
     planted_world,
     random_world,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "WordTasteModel",
     "World",
     "dataset",
+    "odd_world",
     "overlap",
     "planted_world",
     "random_world",

@@ -12,12 +12,20 @@ from hardrank.context import RunContext
 from hardrank.data import EVENT_COLUMNS, Dataset, Holdout, Queries, Slate
 from hardrank.errors import Unsupported
 from hardrank.recommender import LossSurface, TextGradient, best, mask_seen
-from hardrank.types import Floats, GoalKind, Ints, Ranks, Scores, Site, spec
+from hardrank.types import Floats, GoalKind, Ints, RankingLoss, Ranks, Scores, Site, spec
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["WordTaste", "WordTasteModel", "World", "dataset", "planted_world", "random_world"]
+__all__ = [
+    "WordTaste",
+    "WordTasteModel",
+    "World",
+    "dataset",
+    "odd_world",
+    "planted_world",
+    "random_world",
+]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -83,11 +91,21 @@ class WordTaste:
         return TextGradient(words=words, gradient=np.tile(slope, (len(words), 1)), current=current)
 
     def surface(
-        self, site: Site, goal: GoalKind, queries: Queries, items: Ints, texts: Sequence[str] = ()
+        self,
+        site: Site,
+        goal: GoalKind,
+        queries: Queries,
+        items: Ints,
+        texts: Sequence[str] = (),
+        *,
+        loss: RankingLoss | None = None,
     ) -> LossSurface:
         """Linear in delta: `promote` is the mean score, `degrade` the negative score that
-        query b gives to its held-out item."""
+        query b gives to its held-out item. Has no other loss."""
         import torch
+
+        if loss is not None:
+            raise Unsupported(f"this model's one loss is the mean score, not '{loss}'")
 
         self._serves(site, goal)
         slope = torch.from_numpy(self._slopes(goal, queries, items))
@@ -237,6 +255,32 @@ def random_world(rng: np.random.Generator) -> World:
     victim = WordTaste(items=data.items, words=names, taste=taste)
     target = data.items["item_id"][int(rng.integers(n_items))]
     return World(data=data, victim=victim, panel=data.histories(), target=target)
+
+
+_ODD = (
+    "\U0001f4f1 case \U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea "
+    "\U0001f44d\U0001f3fd",
+    "\u0647\u0627\u062a\u0641 \u0630\u0643\u064a \u05d8\u05dc\u05e4\u05d5\u05df 64GB",
+    "\u82f9\u679c\u624b\u673a\u58f3 iPhone\u65b0\u6b3e \u30b1\u30fc\u30b9",
+    "cafe\u0301 nai\u0308ve \u0e01\u0e33 \u0915\u094d\u0937 \ufeff\u200b",
+    "",
+    " \t\n ",
+    "x" * 10_000,
+    ("silver lantern with copper handle " * 300)[:10_000],
+    "silver lantern",
+)
+
+
+def odd_world() -> World:
+    """3 users, 9 items whose titles are what real catalogues hold and tests forget: emoji with
+    joiners, flags and skin tones, Arabic and Hebrew, Chinese and Japanese, combining and
+    invisible characters, nothing, blanks, a word and a text of 10,000 characters."""
+    data = dataset(_ODD, [[0, 8], [1], [2, 3]], name="odd")
+    words = tuple(dict.fromkeys(w for title in _ODD for w in title.split()))
+    scale = np.array([[1], [2], [3]], dtype=np.float32)
+    taste = scale * (np.arange(len(words), dtype=np.float32) % 5 - 2)
+    victim = WordTaste(items=data.items, words=words, taste=taste)
+    return World(data=data, victim=victim, panel=data.histories(), target="i")
 
 
 def _letter(n: int) -> str:

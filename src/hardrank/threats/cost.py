@@ -7,7 +7,7 @@ import numpy as np
 from hardrank.threats.model import Budget
 from hardrank.wording import split
 
-__all__ = ["Cost", "complaint", "count_edit", "distance"]
+__all__ = ["Cost", "affords", "complaint", "count_edit", "distance"]
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,48 @@ def count_edit(before: str, after: str) -> Cost:
 def distance(before: list[str], after: list[str]) -> int:
     """Fewest insertions, deletions and replacements (Levenshtein 1966), exact.
 
-    A row of the table at a time. An insertion looks at its left neighbour in the same row:
-    out[j] = min over i <= j of (step[i] + j - i), a running minimum of step[i] - i.
-    A common beginning and end cost nothing in some cheapest way, so they are left out.
+    Texts that differ little, as most do here, are counted along diagonals; the others in a
+    table. A common beginning and end cost nothing in some cheapest way, so they are left out.
     """
     before, after = _differing(before, after)
+    if not before or not after:
+        return len(before) + len(after)
+    # as many as are counted in the time that the table takes
+    few = _few(before, after, int((len(before) * (4 + len(after) / 200)) ** 0.5))
+    return _table(before, after) if few is None else few
+
+
+def _few(before: list[str], after: list[str], most: int) -> int | None:
+    """The distance if it is at most `most`, else None: how far into `before` n edits reach on
+    each diagonal, for n = 0, 1, ... (Ukkonen, Information and Control 64, 1985). Time grows
+    with the square of the distance, not with the product of the lengths."""
+    rows, columns = len(before), len(after)
+    if abs(rows - columns) > most:
+        return None
+    reach: dict[int, int] = {0: -1}
+    for edits in range(most + 1):
+        further = {}
+        for shift in range(-edits, edits + 1):
+            row = max(
+                reach.get(shift, -2) + 1,
+                reach.get(shift - 1, -2),
+                reach.get(shift + 1, -2) + 1,
+            )
+            row = min(row, rows, columns - shift)
+            if row < 0 or row + shift < 0:
+                continue
+            while row < rows and row + shift < columns and before[row] == after[row + shift]:
+                row += 1
+            further[shift] = row
+        if further.get(columns - rows) == rows:
+            return edits
+        reach = further
+    return None
+
+
+def _table(before: list[str], after: list[str]) -> int:
+    """A row of the table at a time. An insertion looks at its left neighbour in the same row:
+    out[j] = min over i <= j of (step[i] + j - i), a running minimum of step[i] - i."""
     codes = {token: n for n, token in enumerate(dict.fromkeys(before + after))}
     old = np.array([codes[t] for t in before], dtype=np.int64)
     new = np.array([codes[t] for t in after], dtype=np.int64)
@@ -58,13 +95,42 @@ def distance(before: list[str], after: list[str]) -> int:
 
 
 def _differing(before: list[str], after: list[str]) -> tuple[list[str], list[str]]:
-    start, shortest = 0, min(len(before), len(after))
-    while start < shortest and before[start] == after[start]:
-        start += 1
-    end = 0
-    while end < shortest - start and before[-1 - end] == after[-1 - end]:
-        end += 1
-    return before[start : len(before) - end], after[start : len(after) - end]
+    start = _shared(before, after)
+    before, after = before[start:], after[start:]
+    end = _shared(before[::-1], after[::-1])
+    return before[: len(before) - end], after[: len(after) - end]
+
+
+def _shared(before: list[str], after: list[str]) -> int:
+    """Length of the common beginning; slices are compared much faster than one by one."""
+    same, differs = 0, min(len(before), len(after)) + 1
+    while differs - same > 1:
+        middle = (same + differs) // 2
+        if before[same:middle] == after[same:middle]:
+            same = middle
+        else:
+            differs = middle
+    return same
+
+
+def affords(before: str, after: str, budget: Budget, similarity: float | None = None) -> bool:
+    """Whether there is no `complaint` about this edit; counts no further than the budget."""
+    if before == after:
+        return True
+    if not budget.whole_text:
+        if budget.words is not None and not _within(split(before), split(after), budget.words):
+            return False
+        if budget.characters is not None and not _within(
+            list(before), list(after), budget.characters
+        ):
+            return False
+    least = budget.similarity
+    return least is None or similarity is None or similarity >= least
+
+
+def _within(before: list[str], after: list[str], most: int) -> bool:
+    """Of texts that differ, also where no word does: then one counts all the same."""
+    return most > 0 and _few(*_differing(before, after), most) is not None
 
 
 def complaint(cost: Cost, budget: Budget, similarity: float | None = None) -> str | None:

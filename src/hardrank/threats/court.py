@@ -134,6 +134,9 @@ class Court:
             raise Unsupported(f"{who} cannot {threat.goal.kind}")
         if LEVELS.index(attack.needs) > LEVELS.index(threat.knowledge):
             raise Unsupported(f"{who} needs {attack.needs}, the threat grants {threat.knowledge}")
+        shown = getattr(self.victim, "grants", LEVELS[-1])
+        if LEVELS.index(threat.knowledge) > LEVELS.index(shown):
+            raise Unsupported(f"the threat grants {threat.knowledge}, this victim shows {shown}")
         if threat.budget.similarity is not None and self.judge is None:
             raise Unsupported("the budget limits similarity, but there is no judge of it")
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hardrank.data import Dataset, Edit, Queries, RewriteItem, Slate
 from hardrank.errors import FoulPlay, Unsupported
 from hardrank.recommender import Recommender, TextGradient
-from hardrank.threats.cost import complaint, count_edit
+from hardrank.threats.cost import affords
 from hardrank.threats.model import Budget
 from hardrank.threats.panel import PanelLists, finite
 from hardrank.types import Floats, GoalKind, Ints, Scores
@@ -130,7 +130,7 @@ class TextDesk:
             likeness = list(self.judge(before, texts))
         return np.array(
             [
-                complaint(count_edit(before, text), limits, alike) is None
+                affords(before, text, limits, alike)
                 for text, alike in zip(texts, likeness, strict=True)
             ],
             dtype=bool,

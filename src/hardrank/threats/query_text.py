@@ -151,7 +151,8 @@ class QueryCourt(Court):
         assert isinstance(goal, Promote | Demote)
         desk = QueryDesk(
             victim=self.victim, world=self.world, plan=plan, targets=(plan.item,), budget=budget,
-            goal=goal.kind, k=goal.k, column=threat.field, judge=self.judge, meter=Meter(budget.queries),
+            goal=goal.kind, k=goal.k, column=threat.field, judge=self.judge,
+            meter=Meter(budget.queries),
         )  # fmt: skip
         seen = min(level(attack, threat), "scores", key=list(VIEWS).index)
         return VIEWS[seen](desk), aim_at(goal, plan.item), desk.meter

@@ -116,9 +116,7 @@ class HttpPort:
         self.traffic.requests += 1
         deadline = self.pace.clock() + self.timeout
         try:
-            line = self._connected()
-            line.request(method, path, body, self._headers())
-            answer = line.getresponse()
+            answer = self._sent(method, path, body)
             content = self._read(answer, deadline, limit)
         except TimeoutError as error:
             raise _Again(f"no whole answer within {self.timeout:g} s") from error
@@ -129,6 +127,17 @@ class HttpPort:
             self.close()
         self._judge(answer, content, method)
         return content
+
+    def _sent(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
+        """Over the open connection; over a new one where the service had closed that."""
+        if self._line is not None:
+            with contextlib.suppress(ConnectionError):
+                self._line.request(method, path, body, self._headers())
+                return self._line.getresponse()
+            self.close()
+        line = self._connected()
+        line.request(method, path, body, self._headers())
+        return line.getresponse()
 
     def _judge(self, answer: http.client.HTTPResponse, content: bytes, method: str) -> None:
         status = answer.status
@@ -154,9 +163,7 @@ class HttpPort:
             self._line = made(at.hostname, at.port, timeout=self.timeout)
         return self._line
 
-    def _read(
-        self, answer: http.client.HTTPResponse, deadline: float, limit: int
-    ) -> bytes:
+    def _read(self, answer: http.client.HTTPResponse, deadline: float, limit: int) -> bytes:
         """All of it, unless it takes too long (also byte by byte) or is far too large."""
         parts, size = [], 0
         while part := answer.read1(_CHUNK):
@@ -169,6 +176,7 @@ class HttpPort:
                 raise TimeoutError
         if answer.length:  # what `Content-Length` promised and did not come
             raise http.client.IncompleteRead(b"", answer.length)
+        answer.close()  # then the connection is free for the next request
         return b"".join(parts)
 
     def _path(self, page: str = "") -> str:

@@ -100,8 +100,8 @@ class Line:
     _prefix: bytes = field(init=False, default=b"")
 
     def __post_init__(self) -> None:
-        said = (self.answers, self.identity, str(self.repeats))
-        said += (str(self.k),) if self.answers == "ranks" else ()
+        said = [str(self.answers), self.identity, str(self.repeats)]
+        said += [str(self.k)] if self.answers == "ranks" else []
         self._prefix = digest_bytes(*(part.encode() for part in said)).encode()
         self.spent = self.store.cost if self.store else 0
 

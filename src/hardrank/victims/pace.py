@@ -34,7 +34,7 @@ class Pace:
     def wait(self, tries: int, asked_for: float | None) -> float | None:
         """Seconds slept before try `tries` + 1; None, at once, where the victim asks for more
         than `longest`. asked_for: its own word, which is honoured."""
-        seconds = min(self.longest, self.backoff * 2 ** (tries - 1))
+        seconds = min(self.longest, self.backoff * 2.0 ** (tries - 1))
         if asked_for is not None:
             if asked_for > self.longest:
                 return None

@@ -54,7 +54,7 @@ def read_answer(answer: object, question: Question, source: str) -> tuple[Answer
     found = [key for key in KEYS if key in answer]
     if len(found) != 1:
         keys = ", ".join(f"'{key}'" for key in list(answer)[:8]) or "none"
-        raise _wrong(source, f"answered without exactly one of 'scores' and 'ranked' (keys: {keys})")
+        raise _wrong(source, f"answered not exactly one of 'scores' or 'ranked' (has: {keys})")
     return read_rows(answer[found[0]], question, source, KEYS[found[0]])
 
 

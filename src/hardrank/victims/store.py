@@ -47,6 +47,7 @@ class Store:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            self.close()
             raise VictimError(
                 f"{self.path}: another audit is writing there; wait for it or give another --out"
             ) from error
@@ -121,7 +122,8 @@ def _whole(record: bytes) -> bool:
         return False
     mark, key, count, cost, check = _HEAD.unpack_from(record)
     content = record[_HEAD.size :]
-    return mark == _MARK and len(content) == 4 * count and check == _check(key, cost, content)
+    complete = mark == _MARK and len(content) == 4 * count
+    return bool(complete and check == _check(key, cost, content))
 
 
 def _check(key: bytes, cost: int, content: bytes) -> int:

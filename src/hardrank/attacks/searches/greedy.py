@@ -36,6 +36,8 @@ class Greedy:
     ) -> str:
         draft, best = Draft.of(aim.text), float(aim.standing.values[0])
         for slot in ordering(draft, aim, rng):
+            if aim.view.left == 0:
+                break
             drafts = {d.text: d for d in fillings(draft, slot, transformations, shop, rng)}
             texts = aim.affordable(list(drafts))
             if not texts:

@@ -1,8 +1,37 @@
 """Attacks that rewrite the text of items: one attack per file."""
 
+from hardrank.attacks.text.append_title import AppendTitle
+from hardrank.attacks.text.chinese_homophone import ChineseHomophone
+from hardrank.attacks.text.clickbait import Clickbait
 from hardrank.attacks.text.composed import Composed
 from hardrank.attacks.text.copycat import Copycat
+from hardrank.attacks.text.deepwordbug import DeepWordBug
 from hardrank.attacks.text.greedy_words import GreedyWords
+from hardrank.attacks.text.homoglyph import Homoglyph
+from hardrank.attacks.text.keyword_stuffing import KeywordStuffing
+from hardrank.attacks.text.llm_rewrite import LlmRewrite
+from hardrank.attacks.text.natural_noise import NaturalNoise
+from hardrank.attacks.text.prompt_injection import PromptInjection
+from hardrank.attacks.text.random_characters import RandomCharacters
 from hardrank.attacks.text.random_words import RandomWords
+from hardrank.attacks.text.textbugger import TextBugger
+from hardrank.attacks.text.zero_width import ZeroWidth
 
-__all__ = ["Composed", "Copycat", "GreedyWords", "RandomWords"]
+__all__ = [
+    "AppendTitle",
+    "ChineseHomophone",
+    "Clickbait",
+    "Composed",
+    "Copycat",
+    "DeepWordBug",
+    "GreedyWords",
+    "Homoglyph",
+    "KeywordStuffing",
+    "LlmRewrite",
+    "NaturalNoise",
+    "PromptInjection",
+    "RandomCharacters",
+    "RandomWords",
+    "TextBugger",
+    "ZeroWidth",
+]

@@ -4,9 +4,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from hardrank.attacks.champion import Champion, bestsellers, pursue
+from hardrank.attacks.parts import Shop
 from hardrank.data import Patch
 from hardrank.threats import Budget, Promote, RankView
-from hardrank.types import Count, GoalKind, Ints, Knowledge, Surface, spec
+from hardrank.types import Count, GoalKind, Knowledge, Surface, spec
+from hardrank.wording import split
 
 __all__ = ["Copycat"]
 
@@ -16,10 +19,11 @@ class Copycat:
     """Try the titles of the most popular items as the target's own; keep the best.
 
     A seller who copies the listing of a bestseller: no paper is needed for it, and of the
-    plain text attacks it promotes most. Each title costs one query. The best puts the target
-    into the top k of most panel users; among equals, the lowest mean log rank. It has to beat
-    the present title. Where the threat does not let the whole text be replaced, only titles
-    within the budget of words are tried.
+    plain text attacks it promotes most. Each title costs one query. What the best gains is
+    the share of panel users whose top k it enters, then the soft exposure of
+    `hardrank.attacks.aim`, by ranks alone (scores did no better); it has to beat the present
+    title. Where the threat does not let the whole text be replaced, only titles within the
+    budget of words are tried.
     """
 
     needs: ClassVar[Knowledge] = "ranks"
@@ -30,36 +34,24 @@ class Copycat:
     kind: Literal["copycat"] = "copycat"
     candidates: Count = 100
     """Popular titles tried, the most popular first; fewer if the queries run out."""
+    keep: Literal["none", "own-words"] = "none"
+    """`own-words`: what the present title says and the copied one does not (the brand, the
+    model) stands after it, so that a buyer still learns what is sold."""
 
     def __call__(
         self, view: RankView, goal: Promote, budget: Budget, rng: np.random.Generator
     ) -> Patch:
-        found = ((item, self._best(view, item, goal.k)) for item in goal.items)
-        return Patch(tuple(view.edit(i, text) for i, text in found if text))
+        shop = Shop.of(view)
 
-    def _best(self, view: RankView, target: str, k: int) -> str | None:
-        titles = self._titles(view, target)
-        if not titles:
-            return None
-        before = view.standing_ranks(target)[:, None]
-        value = _value(np.concatenate([before, view.ranks(target, titles)], axis=1), k)
-        winner = max(range(len(value)), key=lambda n: (*value[n], -n))
-        return titles[winner - 1] if winner else None
+        def search(champion: Champion) -> None:
+            own = champion.aim.text
+            titles = bestsellers(shop.titles, shop.popularity, own, self.candidates)
+            champion.challenge([self._dressed(title, own) for title in titles])
 
-    def _titles(self, view: RankView, target: str) -> list[str]:
-        """Distinct titles within the budget, from the most popular items down."""
-        order = np.argsort(-view.popularity, kind="stable")
-        texts = dict.fromkeys(view.items[view.column].gather(order).to_list())
-        own = view.text(target)
-        most = self.candidates if view.left is None else min(self.candidates, view.left)
-        titles = [t for t in texts if t and t != own][: self.candidates]
-        allowed = view.allows(target, titles)
-        return [t for t, ok in zip(titles, allowed, strict=True) if ok][:most]
+        return pursue(view, goal, search)
 
-
-def _value(ranks: Ints, k: int) -> list[tuple[float, float]]:
-    """(share of users in whose top k it is, minus mean log rank) of each column of (E, N)."""
-    if not len(ranks):
-        return [(0.0, 0.0)] * ranks.shape[1]
-    exposure, near = (ranks <= k).mean(axis=0), -np.log(ranks).mean(axis=0)
-    return list(zip(exposure.tolist(), near.tolist(), strict=True))
+    def _dressed(self, title: str, own: str) -> str:
+        if self.keep == "none":
+            return title
+        there = {word.lower() for word in split(title)}
+        return " ".join([title, *(w for w in split(own) if w.lower() not in there)])

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from hardrank.data import Queries, Slate
 from hardrank.models.common import same_items, slate_texts, top_of, whole
-from hardrank.models.sequence import surfaces
+from hardrank.models.sequence import losses, surfaces
 from hardrank.models.sequence.alignment import Alignment
 from hardrank.models.sequence.network import SequenceNetwork
 from hardrank.models.sequence.texts import TextSource
 from hardrank.recommender import LossSurface, TextGradient
-from hardrank.types import GoalKind, Ints, Ranks, Scores, Site
+from hardrank.types import GoalKind, Ints, RankingLoss, Ranks, Scores, Site
 
 __all__ = ["SequenceRecommender"]
 
@@ -37,6 +37,8 @@ class _Read:
     lengths: Tensor
     """(Q,)"""
     alignment: Alignment | None = None
+    doors: Tensor | None = None
+    """(Q, 2) see `losses.doors`."""
 
 
 class SequenceRecommender:
@@ -127,9 +129,16 @@ class SequenceRecommender:
         return ("item-vectors", "history-vectors", *(text if self.source is not None else ()))
 
     def surface(
-        self, site: Site, goal: GoalKind, queries: Queries, items: Ints, texts: Sequence[str] = ()
+        self,
+        site: Site,
+        goal: GoalKind,
+        queries: Queries,
+        items: Ints,
+        texts: Sequence[str] = (),
+        *,
+        loss: RankingLoss | None = None,
     ) -> LossSurface:
-        return surfaces.surface(self, site, goal, queries, items)
+        return surfaces.surface(self, site, goal, queries, items, loss)
 
     def perturbed_scores(
         self, site: Site, goal: GoalKind, queries: Queries, items: Ints, delta: Tensor
@@ -155,6 +164,13 @@ class SequenceRecommender:
     def to_full_scale(self, queries: Queries, by_text: Tensor) -> Tensor:
         """(Q, N) scores of the text head -> the scale of the full scores."""
         return self._aligned(self._read(queries))(by_text)
+
+    def doors(self, queries: Queries) -> Tensor:
+        """(Q, 2) what an item has to score to be listed; see `losses.doors`."""
+        read = self._read(queries)
+        if read.doors is None:
+            read.doors = losses.doors(self, queries)
+        return read.doors
 
     def popularity(self, items: Ints) -> Tensor:
         """(B,) what these items score for a query without history."""

@@ -1,12 +1,6 @@
 """White-box views of a sequence model: its losses as functions of a perturbation.
 
-For `promote` the loss of item b is its log soft exposure over the queries,
-
-    log mean_q sigmoid(s_q(b) - kth_q),        kth_q = the 10th best unseen score of q,
-
-which rises with the share of users whose list it enters, and whose gradient is never lost
-in the tails of the sigmoid, as the logarithm keeps it at one scale. `demote` is its negative.
-For `degrade` row b is query b, the loss the cross-entropy of its held-out item.
+What the losses are says `hardrank.recommender.Differentiable.surface`.
 """
 
 from collections.abc import Callable
@@ -15,17 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hardrank import wording
 from hardrank.data import Queries, Slate, render
 from hardrank.encoders.words import word_gradient
 from hardrank.errors import Unsupported
-from hardrank.models.common import slate_texts, tiles, whole
+from hardrank.models.common import slate_texts
+from hardrank.models.sequence import losses
 from hardrank.models.sequence.texts import TextSource
-from hardrank.recommender import LossSurface, TextGradient, mask_seen
-from hardrank.types import GoalKind, Ints, Scores, Site
+from hardrank.recommender import LossSurface, TextGradient
+from hardrank.types import GoalKind, Ints, RankingLoss, Scores, Site
 
 if TYPE_CHECKING:
     from hardrank.models.sequence.recommender import SequenceRecommender
@@ -33,24 +27,27 @@ if TYPE_CHECKING:
 __all__ = ["perturbed_scores", "surface", "text_gradient"]
 
 _MOVABLE: tuple[Site, ...] = ("item-vectors", "text-vectors", "token-embeddings")
-_LIST = 10
-"""Length of the list whose door `promote` aims at."""
 
 
 def surface(
-    model: "SequenceRecommender", site: Site, goal: GoalKind, queries: Queries, items: Ints
+    model: "SequenceRecommender",
+    site: Site,
+    goal: GoalKind,
+    queries: Queries,
+    items: Ints,
+    loss: RankingLoss | None = None,
 ) -> LossSurface:
     """Raises `Unsupported` for a site that the goal does not have."""
     if goal == "degrade" and site == "history-vectors":
-        return _history_surface(model, queries, items)
+        return _history_surface(model, queries, losses.of_queries(queries, items, loss))
     if goal in ("promote", "demote") and site in _MOVABLE:
         vectors = _moved(model, site, items)
-        kth = torch.from_numpy(kth_scores(model, queries))
+        measure = losses.of_items(model, queries, items, goal, loss)
 
-        def loss(delta: Tensor) -> Tensor:
-            return _exposure(_scores(model, queries, items, vectors.of(delta)), kth, goal)
+        def climbed(delta: Tensor) -> Tensor:
+            return measure(_scores(model, queries, items, vectors.of(delta)))
 
-        return LossSurface(loss=loss, like=vectors.like, scale=vectors.scale, mask=vectors.mask)
+        return LossSurface(loss=climbed, like=vectors.like, scale=vectors.scale, mask=vectors.mask)
     raise Unsupported(f"this model has no surface for goal '{goal}' at '{site}'")
 
 
@@ -86,9 +83,9 @@ def text_gradient(
     ids, _ = model.parts(slate.items)
     whitened = source.whitening(source.encoder.from_embeddings(embeds, tokens.mask))
     by_text = model.network.tower.from_text(whitened)
-    kth = torch.from_numpy(kth_scores(model, queries))
+    measure = losses.of_items(model, queries, slate.items, goal, None)
     scores = _scores(model, queries, slate.items, (ids + by_text, by_text))
-    (gradient,) = torch.autograd.grad(_exposure(scores, kth, goal).sum(), embeds)
+    (gradient,) = torch.autograd.grad(measure(scores).sum(), embeds)
     found = word_gradient(
         source.encoder.words(text), gradient[0].numpy(), embeds[0].detach().numpy()
     )
@@ -110,23 +107,6 @@ def _of_field(
     start = len(wording.split(before)) + 1 if before else 0  # the separator counts as a word
     part = slice(start, start + len(words))
     return TextGradient(words=words, gradient=found.gradient[part], current=found.current[part])
-
-
-def kth_scores(model: "SequenceRecommender", queries: Queries) -> Scores:
-    """(Q,) the score of the last unseen item that still makes the list."""
-    out, slate = [], whole(model.items)
-    for rows in tiles(len(queries), len(slate)):
-        part = queries.take(rows)
-        scores = torch.from_numpy(mask_seen(model.score(part, slate), part))
-        out.append(scores.topk(min(_LIST, len(slate)), dim=1).values[:, -1].numpy())
-    return np.concatenate(out)
-
-
-def _exposure(scores: Tensor, kth: Tensor, goal: GoalKind) -> Tensor:
-    """(B,) log soft exposure of items with these (Q, B) scores, negative for `demote`."""
-    exposure: Tensor = torch.logsumexp(F.logsigmoid(scores - kth[:, None]), 0)
-    sign = 1.0 if goal == "promote" else -1.0
-    return sign * (exposure - float(np.log(len(scores))))
 
 
 class _Moved:
@@ -191,15 +171,15 @@ def _scores(
     return torch.where(bare[:, None], model.popularity(items), scores) if bare.any() else scores
 
 
-def _history_surface(model: "SequenceRecommender", queries: Queries, items: Ints) -> LossSurface:
+def _history_surface(
+    model: "SequenceRecommender", queries: Queries, measure: Callable[[Tensor], Tensor]
+) -> LossSurface:
     lengths, padded = _histories(model, queries)
     like = model.vectors[padded]
     mask = torch.arange(padded.shape[1]) < lengths[:, None]
-    targets = torch.from_numpy(items)
 
     def loss(delta: Tensor) -> Tensor:
-        scores = _history_scores(model, queries, delta)
-        return F.cross_entropy(scores, targets, reduction="none")
+        return measure(_history_scores(model, queries, delta))
 
     scale = float(like.norm(dim=-1)[mask].mean())
     return LossSurface(loss=loss, like=like, scale=scale, mask=mask)

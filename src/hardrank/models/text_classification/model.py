@@ -15,7 +15,7 @@ from hardrank.errors import Unsupported
 from hardrank.models.text_classification.calibration import Calibration, scaled
 from hardrank.models.text_classification.network import TextNetwork
 from hardrank.recommender import LossSurface, TextGradient
-from hardrank.types import Floats, GoalKind, Ints, Site
+from hardrank.types import Floats, GoalKind, Ints, RankingLoss, Site
 
 __all__ = ["TextClassifierModel"]
 
@@ -54,22 +54,34 @@ class TextClassifierModel:
         return np.asarray(out.cpu().numpy(), dtype=np.float32)
 
     def surface(
-        self, site: Site, goal: GoalKind, queries: Queries, items: Ints, texts: Sequence[str] = ()
+        self,
+        site: Site,
+        goal: GoalKind,
+        queries: Queries,
+        items: Ints,
+        texts: Sequence[str] = (),
+        *,
+        loss: RankingLoss | None = None,
     ) -> LossSurface:
-        """Goal `flip`: the cross-entropy of the true label `items[b]` of `texts[b]`.
+        """Goal `flip`: the loss of the true label `items[b]` of `texts[b]`, `listwise` (its
+        cross-entropy) or `margin` (the best other logit less its own).
 
         Of the network before calibration: a temperature changes no decision, but a low one
         would flatten the loss and hide its gradient. Queries are not read. Raises
-        `Unsupported` for other goals and sites."""
+        `Unsupported` for other goals, sites and losses."""
         self._check(goal, items, texts)
+        if loss not in (None, "listwise", "margin"):
+            raise Unsupported(f"a label has no loss '{loss}': 'listwise' or 'margin'")
         like, mask = self._clean(site, texts)
         truth = torch.from_numpy(np.asarray(items, dtype=np.int64)).to(like.device)
 
-        def loss(delta: Tensor) -> Tensor:
-            return F.cross_entropy(self._moved(site, like + delta, mask), truth, reduction="none")
+        measure = _margin if loss == "margin" else _cross_entropy
+
+        def climbed(delta: Tensor) -> Tensor:
+            return measure(self._moved(site, like + delta, mask), truth)
 
         norms = like.norm(dim=-1) if mask is None else like.norm(dim=-1)[mask]
-        return LossSurface(loss=loss, like=like, scale=float(norms.mean()), mask=mask)
+        return LossSurface(loss=climbed, like=like, scale=float(norms.mean()), mask=mask)
 
     def perturbed_scores(
         self,
@@ -133,3 +145,13 @@ class TextClassifierModel:
             assert mask is not None
             values = self.encoder.from_embeddings(values, mask)
         return self._network.from_vectors(values)
+
+
+def _cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
+    return F.cross_entropy(logits, truth, reduction="none")
+
+
+def _margin(logits: Tensor, truth: Tensor) -> Tensor:
+    own = truth[:, None]
+    others = logits.scatter(1, own, -torch.inf)
+    return others.amax(1) - logits.gather(1, own)[:, 0]

@@ -1,0 +1,1 @@
+"""Which characters look, sound or lie alike: facts that character edits read."""

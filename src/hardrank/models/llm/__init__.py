@@ -1,0 +1,1 @@
+"""Parts of the recommender that asks a language model: prompts, answers, and what shields them."""
