@@ -33,7 +33,7 @@ class Scene:
 
 
 def scene(
-    bundle: Path, *, selection: str, until: float, words: int, queries: int, seed: int
+    bundle: Path, *, selection: str, k: int, until: float, words: int, queries: int, seed: int
 ) -> Scene:
     import numpy as np
 
@@ -47,7 +47,7 @@ def scene(
         path=folder / "raw/sequential_data.txt", items=folder / "derived/items.jsonl"
     )
     split = LeaveOneOut().split(source.load())
-    goal = Promote(items=selection, until=until)
+    goal = Promote(items=selection, k=k, until=until)
     return Scene(
         model=_victim(bundle, split),
         split=split,

@@ -23,6 +23,6 @@ def test_the_example_passes_its_contract() -> None:
     names["test_shouter_shouts"]()  # type: ignore[operator]
     contract = names["TestShouter"]()  # type: ignore[operator]
     checks = [name for name in dir(contract) if name.startswith("test_")]
-    assert len(checks) == 7
+    assert len(checks) == 10
     for name in checks:
         getattr(contract, name)()

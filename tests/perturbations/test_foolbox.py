@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hardrank.perturbations import FGM, FGSM, PGD, Gaussian
+from hardrank.perturbations import (
+    FGM,
+    FGSM,
+    LBFGS,
+    PGD,
+    CarliniWagner,
+    Gaussian,
+    Momentum,
+    Uniform,
+)
 from hardrank.perturbations.ball import Maximiser
 
 foolbox = pytest.importorskip("foolbox")
@@ -69,9 +78,68 @@ def test_agrees_row_by_row(
     assert abs(actual.mean() - expected.mean()) < 1e-3
 
 
-def test_noise_has_the_strength_of_their_noise(victim: tuple[nn.Module, Tensor, Tensor]) -> None:
+MOMENTUM = {"steps": 10, "rel_stepsize": 0.1, "random_start": False}
+
+
+@pytest.mark.parametrize(
+    ("inner", "name"),
+    [
+        (Momentum(norm="l2"), "L2MomentumIterativeFastGradientMethod"),
+        (Momentum(norm="linf"), "LinfMomentumIterativeFastGradientMethod"),
+    ],
+)
+def test_momentum_agrees_in_the_mean(
+    inner: Maximiser, name: str, victim: tuple[nn.Module, Tensor, Tensor]
+) -> None:
+    """Theirs sums raw gradients, not such of L1 norm one as the paper does, so that rows differ
+    a little either way."""
+    expected = theirs(getattr(foolbox.attacks, name)(**MOMENTUM), victim)
+    actual = ours(inner, victim)
+    torch.testing.assert_close(actual.mean(), expected.mean(), rtol=2e-3, atol=0)
+
+
+@pytest.mark.parametrize("seeker", [CarliniWagner(), LBFGS()], ids=lambda s: s.kind)
+@pytest.mark.parametrize(
+    "attack",
+    [
+        foolbox.attacks.DDNAttack(steps=200),
+        foolbox.attacks.L2CarliniWagnerAttack(steps=200, binary_search_steps=6),
+    ],
+    ids=lambda a: type(a).__name__,
+)
+def test_nobody_finds_a_shorter_way(
+    seeker: CarliniWagner | LBFGS, attack: object, victim: tuple[nn.Module, Tensor, Tensor]
+) -> None:
+    """Mean norm over all rows, all flipped by both. The bounds set their units: near the data
+    here, as they search in vain within wide ones."""
+    net, x, y = victim
+    model = foolbox.PyTorchModel(net, bounds=(-6, 6), device="cpu")
+    raw, _, flipped = attack(model, x, y, epsilons=None)  # type: ignore[operator]
+
+    def margin(delta: Tensor) -> Tensor:
+        logits = net(x + delta)
+        own = logits.gather(1, y[:, None])[:, 0]
+        return logits.scatter(1, y[:, None], -torch.inf).amax(1) - own
+
+    delta, reached = seeker.smallest(margin, x)
+    assert flipped.all() and reached.all()
+    assert (net(x + 1.001 * delta).argmax(1) != y).all()
+    assert delta.norm(dim=1).mean() <= 1.01 * (raw - x).norm(dim=1).mean()
+
+
+@pytest.mark.parametrize(
+    ("noise", "name"),
+    [
+        (Gaussian(), "L2AdditiveGaussianNoiseAttack"),
+        (Uniform(norm="l2"), "L2AdditiveUniformNoiseAttack"),
+        (Uniform(norm="linf"), "LinfAdditiveUniformNoiseAttack"),
+    ],
+)
+def test_noise_has_the_strength_of_their_noise(
+    noise: Maximiser, name: str, victim: tuple[nn.Module, Tensor, Tensor]
+) -> None:
     """Different draws, so the mean over many: within three standard errors."""
-    attack = foolbox.attacks.L2AdditiveGaussianNoiseAttack()
+    attack = getattr(foolbox.attacks, name)()
     torch.manual_seed(0)
     expected = torch.stack([theirs(attack, victim).mean() for _ in range(100)])
     net, x, y = victim
@@ -81,7 +149,7 @@ def test_noise_has_the_strength_of_their_noise(victim: tuple[nn.Module, Tensor, 
 
     generator = rng()
     actual = torch.stack(
-        [loss(Gaussian()(loss, x, radius=RADIUS, generator=generator)).mean() for _ in range(100)]
+        [loss(noise(loss, x, radius=RADIUS, generator=generator)).mean() for _ in range(100)]
     )
     error = (expected.var() / 100 + actual.var() / 100).sqrt()
     assert abs(actual.mean() - expected.mean()) < 3 * error

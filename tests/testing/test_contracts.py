@@ -63,7 +63,7 @@ class Cheat(GreedyWords):
 def test_the_attack_contract_catches_a_cheat() -> None:
     contract = _contract(AttackContract, attack=Cheat())
     with pytest.raises(FoulPlay, match="1 words changed, budget 0"):
-        contract.test_does_nothing_without_words()
+        contract.test_does_nothing_without_words_or_characters()
     with pytest.raises(FoulPlay, match="words changed, budget"):
         contract.test_stays_inside_the_budget()
 
@@ -80,6 +80,43 @@ class Moody(GreedyWords):
 def test_the_attack_contract_catches_global_randomness() -> None:
     with pytest.raises(AssertionError, match="two patches"):
         _contract(AttackContract, attack=Moody()).test_same_rng_same_patch()
+
+
+@spec
+class Broken(GreedyWords):
+    """Writes half of a surrogate pair, where it may write anything."""
+
+    def __call__(self, view: Any, goal: Any, budget: Any, rng: Any) -> Patch:
+        item = goal.items[0]
+        text = view.text(item) + "\ud83d"
+        return Patch((RewriteItem(item, text),) if view.allows(item, [text])[0] else ())
+
+
+def test_the_attack_contract_catches_what_is_no_text() -> None:
+    contract = _contract(AttackContract, attack=Broken())
+    for check in (contract.test_stays_inside_the_budget, contract.test_survives_any_text):
+        with pytest.raises(AssertionError, match="not text"):
+            check()
+
+
+@spec
+class Spendthrift(GreedyWords):
+    """Asks again and again where that is thought to be free, or the end is in sight."""
+
+    def __call__(self, view: Any, goal: Any, budget: Any, rng: Any) -> Patch:
+        item = goal.items[0]
+        times = 2 if budget.free_repeats or goal.until is not None else 1
+        for n in range(times):
+            view.scores(item, [view.text(item) + " " * n])
+        return Patch()
+
+
+def test_the_attack_contract_catches_wasted_queries() -> None:
+    contract = _contract(AttackContract, attack=Spendthrift())
+    with pytest.raises(AssertionError, match="more queries with notes"):
+        contract.test_notes_save_queries()
+    with pytest.raises(AssertionError, match="more queries to stop sooner"):
+        contract.test_a_goal_that_is_reached_costs_no_more()
 
 
 def test_the_attack_contract_catches_what_is_no_attack() -> None:

@@ -110,13 +110,14 @@ def test_ranks_agree_with_a_plain_count() -> None:
         world = random_world(rng)
         made = court(world, bias=0.3, size=int(rng.integers(2, 7)), seed=case)
         row = world.data.item_rows[world.target]
-        texts = ["babako miru", world.data.items["title"][row]]
+        titles = world.data.items["title"].to_list()
+        texts = ["babako miru", titles[row]]
         found = made.seating.ranks(world.target, row, texts, "title")
         users = made.seating.lists.eligible(row)
         pages = made.seating.slates(world.target, row)
         for e, (user, page) in enumerate(zip(users, pages, strict=True)):
             for n, text in enumerate(texts):
-                own = tuple(text if i == row else world.data.items["title"][i] for i in page)
+                own = tuple(text if i == row else titles[i] for i in page)
                 scores = made.seating.victim.slate_scores(
                     world.panel.take(np.array([user])), [Slate(items=page, texts=own)]
                 )[0]
@@ -132,7 +133,8 @@ def test_attacks_on_item_texts_play_unchanged() -> None:
     assert copied.patch.rewrites()["f"].text == WORLD.best_title
     assert (copied.queries, copied.words) == (5, 2)
     assert copied.victim == made.digest[:16] == made.seating.fingerprint()[:16]
-    assert greedy.patch.rewrites()["f"].text == "velvet moon plain dusty"
+    assert "moon" in greedy.patch.rewrites()["f"].text and greedy.words == 2
+    assert made.outcome(greedy)[1].tolist() == [1, 2, 2]
     before, after = made.outcome(copied)
     assert (before.tolist(), after.tolist()) == ([4, 4, 4], [1, 2, 2])
     same = made.outcome(replace(copied, patch=Patch()))

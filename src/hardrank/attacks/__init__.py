@@ -11,20 +11,25 @@ from hardrank.attacks.features import FEATURE_ATTACKS, FeatureAttack
 from hardrank.attacks.history import HISTORY_ATTACKS, HistoryAttack
 from hardrank.attacks.text import (
     AppendTitle,
+    BertAttack,
     ChineseHomophone,
     Clickbait,
     Composed,
     Copycat,
     DeepWordBug,
+    FrugalWords,
+    GeneticWords,
     GreedyWords,
     Homoglyph,
     KeywordStuffing,
     LlmRewrite,
     NaturalNoise,
     PromptInjection,
+    Pwws,
     RandomCharacters,
     RandomWords,
     TextBugger,
+    TextFooler,
     ZeroWidth,
 )
 
@@ -35,12 +40,15 @@ __all__ = [
     "HISTORY_ATTACKS",
     "AnyAttack",
     "AppendTitle",
+    "BertAttack",
     "ChineseHomophone",
     "Clickbait",
     "Composed",
     "Copycat",
     "DeepWordBug",
     "FeatureAttack",
+    "FrugalWords",
+    "GeneticWords",
     "GreedyWords",
     "HistoryAttack",
     "Homoglyph",
@@ -48,29 +56,36 @@ __all__ = [
     "LlmRewrite",
     "NaturalNoise",
     "PromptInjection",
+    "Pwws",
     "RandomCharacters",
     "RandomWords",
     "TextAttack",
     "TextBugger",
+    "TextFooler",
     "ZeroWidth",
 ]
 
 TextAttack = Annotated[
     AppendTitle
+    | BertAttack
     | ChineseHomophone
     | Clickbait
     | Composed
     | Copycat
     | DeepWordBug
+    | FrugalWords
+    | GeneticWords
     | GreedyWords
     | Homoglyph
     | KeywordStuffing
     | LlmRewrite
     | NaturalNoise
     | PromptInjection
+    | Pwws
     | RandomCharacters
     | RandomWords
     | TextBugger
+    | TextFooler
     | ZeroWidth,
     Field(discriminator="kind"),
 ]

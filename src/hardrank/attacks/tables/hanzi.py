@@ -44,8 +44,8 @@ class Hanzi:
         return [c for c in dict.fromkeys(found) if c not in own]
 
     def pinyin(self, character: str) -> list[str]:
-        """Readings without tone: `shou`."""
-        bare = (reading[:-1].replace("v", "u") for reading in self._read(character))
+        """Readings without tone as they are typed: `shou`, `lv`."""
+        bare = (reading[:-1] for reading in self._read(character))
         return list(dict.fromkeys(bare))
 
     def _read(self, character: str) -> tuple[str, ...]:
