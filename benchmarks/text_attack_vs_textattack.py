@@ -23,24 +23,25 @@ from typing import Any
 import common
 import text_victim
 
-RECIPES = ("deepwordbug", "textbugger", "pwws", "textfooler")
+RECIPES = ("deepwordbug", "pwws", "textfooler")
 METHOD = """The victim: our text-sequence recommender (frozen MiniLM on title and categories) \
-trained on Amazon Beauty, full catalogue of 12,101 items. Targets: {count} items with 2 to 5 \
-training events ({selection}, drawn by seed {seed}). The attacker writes the title, sees the scores \
-that {panel} users give it and the score it takes to enter each one's top 10, and wants it in the \
-top 10 of at least {until:.1%} of those who have not bought it; then both sides stop. Both climb \
-the same value, the log of the summed sigmoid of score minus bar over its standard deviation \
-before. At most {words} words changed and {queries} titles asked for a target; the standing title \
-is free on both sides. TextAttack runs in a process and environment of its own on the same arrays \
-and encoder weights, re-computed there and compared on {probes} titles before it starts (largest \
-difference of a score {difference:.1e}). Its recipes are its own (search, word ranking, stop words, \
-character swaps), but for what has to be downloaded: synonyms and neighbours of a word are those of \
-our attack's transformation (those of one word, as its own swaps give), and sentence encoders and \
-taggers constrain nobody; the stop words are a list of ours. {threads} thread(s) each, one after \
-the other, recipe by recipe; time is CPU seconds of the attack alone, ours with the referee's \
-checks. What both sides return is counted here: words by the referee, ranks by the recommender, \
-similarity by weighted character n-grams, which is neither side's encoder. A target that is there \
-already is left out of success. Ratios are of sums over all recipes."""
+trained on Amazon Beauty, full catalogue of {items:,} items. Targets: {count} items with 2 to 5 \
+training events ({selection}, drawn by seed {seed}). The attacker writes the title, sees the \
+scores that {panel} users give it and the score it takes to enter each one's top {k}, and wants it \
+in the top {k} of at least {until:.1%} of those who have not bought it (a list of {k} has room for \
+{room:.1%} of the catalogue, so an average item is in that share of lists); then both sides stop. \
+Both climb the same value, the log of the summed sigmoid of score minus bar over its standard \
+deviation before. At most {words} words changed and {queries} titles asked for a target; the \
+standing title is free on both sides. TextAttack runs in a process and environment of its own on \
+the same arrays and encoder weights, re-computed there and compared on {probes} titles before it \
+starts (largest difference of a score {difference:.1e}). Its recipes are its own (search, word \
+ranking, stop words, character swaps), but for what has to be downloaded: synonyms and neighbours \
+of a word are those of our transformation (those of one word, as its own swaps give), and sentence \
+encoders and taggers constrain nobody; the stop words are a list of ours. {threads} thread(s) \
+each, one after the other, recipe by recipe; time is CPU seconds of the attack alone, ours with \
+the referee's checks. What both sides return is counted here: words by the referee, ranks by the \
+recommender, similarity by weighted character n-grams, which is neither side's encoder. A target \
+that is there already is left out of all sums. Headline ratios are of sums over all recipes."""
 
 
 def main() -> None:
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--attacks", nargs="+", default=["deepwordbug", "pwws", "textfooler"])
     parser.add_argument("--bundle", type=Path, default=text_victim.DEFAULT)
     parser.add_argument("--targets", default="rare:50:2-5")
+    parser.add_argument("--k", type=int, default=100)
     parser.add_argument("--until", type=float, default=0.01)
     parser.add_argument("--words", type=int, default=5)
     parser.add_argument("--queries", type=int, default=500)
@@ -61,7 +63,7 @@ def main() -> None:
     common.limit_threads(asked.threads)
     os.environ.setdefault("HARDRANK_DATA", str(common.data_folder()))
     stage = text_victim.scene(
-        asked.bundle, selection=asked.targets, until=asked.until, words=asked.words,
+        asked.bundle, selection=asked.targets, k=asked.k, until=asked.until, words=asked.words,
         queries=asked.queries, seed=asked.seed,
     )  # fmt: skip
     if asked.play:
@@ -122,6 +124,7 @@ def measure(stage: text_victim.Scene, pairs: list[tuple[str, str]], asked: Any) 
         figures=figures,
         method=METHOD.format(
             count=len(stage.targets), selection=asked.targets, seed=asked.seed,
+            items=stage.model.items.height, room=asked.k / stage.model.items.height, k=asked.k,
             panel=text_victim.PANEL, until=asked.until, words=asked.words, queries=asked.queries,
             probes=text_victim.PROBES, difference=difference, threads=asked.threads,
         ),
@@ -132,20 +135,17 @@ def measure(stage: text_victim.Scene, pairs: list[tuple[str, str]], asked: Any) 
 
 def table(stage: text_victim.Scene, recipe: str) -> Any:
     """What may stand in place of a word, for recipes that need to be told."""
-    from hardrank.attacks.transformations import NearWords, Synonyms
-
     if recipe == "deepwordbug":
         return None
-    made = Synonyms() if recipe == "pwws" else NearWords()
-    return text_victim.candidates(stage, made)
+    return text_victim.candidates(stage, parsed(json.dumps({"kind": recipe})).words)
 
 
 def run_ours(attack: str, asked: Any) -> dict[str, Any]:
     """Our side in a new process: nothing that an earlier attack encoded is remembered."""
     command = [
         sys.executable, __file__, "--play", attack, "--bundle", str(asked.bundle),
-        "--targets", asked.targets, "--until", str(asked.until), "--words", str(asked.words),
-        "--queries", str(asked.queries), "--seed", str(asked.seed),
+        "--targets", asked.targets, "--k", str(asked.k), "--until", str(asked.until),
+        "--words", str(asked.words), "--queries", str(asked.queries), "--seed", str(asked.seed),
         "--threads", str(asked.threads),
     ]  # fmt: skip
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -153,15 +153,22 @@ def run_ours(attack: str, asked: Any) -> dict[str, Any]:
     return result
 
 
-def our_side(stage: text_victim.Scene, attack: str, seed: int) -> dict[str, Any]:
-    import torch
+def parsed(attack: str) -> Any:
+    """Our attack, from JSON."""
     from pydantic import TypeAdapter
 
     from hardrank.attacks import TextAttack
+
+    return TypeAdapter(TextAttack).validate_json(attack)
+
+
+def our_side(stage: text_victim.Scene, attack: str, seed: int) -> dict[str, Any]:
+    import torch
+
     from hardrank.threats import ListingCourt, label
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    spec: Any = TypeAdapter(TextAttack).validate_json(attack)
+    spec = parsed(attack)
     court = ListingCourt.of(stage.model, stage.split.train, stage.panel, None)
     title = {t: stage.split.train.items["title"][stage.split.train.item_rows[t]] or ""
              for t in stage.targets}  # fmt: skip
@@ -193,7 +200,8 @@ def standing(stage: text_victim.Scene) -> dict[str, Any]:
         out[target] = {
             "title": stage.split.train.items["title"][row],
             "mean_rank": float(ranks.mean()),
-            "exposure": float((ranks <= stage.threat.goal.k).mean()),
+            "exposure": (exposure := float((ranks <= stage.threat.goal.k).mean())),
+            "there": exposure >= stage.threat.goal.until,
         }
     return out
 
@@ -229,11 +237,9 @@ def judge(stage: text_victim.Scene) -> Callable[[dict[str, Any]], dict[str, Any]
 
 
 def comparison(rows: dict[str, list[dict[str, Any]]], before: dict[str, Any]) -> dict[str, Any]:
-    """Both sides' sums and means, their ratios, and the rows."""
-    until = min(
-        (r["exposure"] for found in rows.values() for r in found if r["success"]), default=1.0
-    )
-    open_ = {t for t, b in before.items() if b["exposure"] < until}
+    """Both sides' sums and means over the targets that were not there already, their ratios,
+    and the rows."""
+    open_ = {target for target, b in before.items() if not b["there"]}
     sums, means = {}, {}
     for side, found in rows.items():
         found = [r for r in found if r["target"] in open_]
@@ -289,8 +295,9 @@ def claim(ratios: dict[str, Any], compared: dict[str, Any]) -> str:
         for name, m in ((name, c["means"]) for name, c in compared.items())
     )
     return (
-        f"promotion by rewriting titles, ours against TextAttack's recipes: {each};"
-        f" {ratios['time_ratio']:.2f} of its CPU time"
+        f"promotion by rewriting titles, ours against TextAttack's recipes: {each}; all"
+        f" together {ratios['query_ratio']:.2f} of its queries and {ratios['time_ratio']:.2f} of"
+        " its CPU time"
     )
 
 

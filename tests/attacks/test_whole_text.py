@@ -18,7 +18,7 @@ from hardrank.attacks.text.clickbait import PHRASES
 from hardrank.attacks.text.llm_rewrite import read_title
 from hardrank.data import Patch, RewriteItem
 from hardrank.errors import Unsupported
-from hardrank.language.chat import Endpoint
+from hardrank.language.chat import Endpoint, LocalLM
 from hardrank.testing import AttackContract, WordTaste, World, dataset, planted_world
 from hardrank.threats import Budget, Demote, Match, Promote, ThreatModel, mount
 from hardrank.types import spec
@@ -100,9 +100,7 @@ def test_a_copy_keeps_the_words_that_are_only_ones_own() -> None:
 
 
 def test_a_copy_by_ranks_is_the_copy_by_scores() -> None:
-    patches = [
-        play(Copycat(), knowledge=k, whole_text=True).patch for k in ("ranks", "scores")
-    ]
+    patches = [play(Copycat(), knowledge=k, whole_text=True).patch for k in ("ranks", "scores")]
     assert patches == [rewrite("moon river")] * 2
 
 
@@ -204,7 +202,7 @@ def test_phrases_are_many_short_and_tried_in_the_own_script_first() -> None:
 
 
 def test_rewriting_without_a_writer_says_what_to_do() -> None:
-    with pytest.raises(Unsupported, match='writer = { kind = "endpoint"'):
+    with pytest.raises(Unsupported, match=r'writer = \{ kind = "endpoint"'):
         play(LlmRewrite(), whole_text=True)
 
 
@@ -268,7 +266,7 @@ def test_a_writer_cannot_overspend() -> None:
     [
         ("Moon River Lamp", "Moon River Lamp"),
         ("Title: Moon River Lamp\nIt sells better.", "Moon River Lamp"),
-        ("Here is one:\n\n```\n\"Moon River Lamp\"\n```", "Moon River Lamp"),
+        ('Here is one:\n\n```\n"Moon River Lamp"\n```', "Moon River Lamp"),
         ("**New title: Moon Lamp**", "Moon Lamp"),
         ("2. Moon Lamp", "Moon Lamp"),
         ("7 Piece Moon Set", "7 Piece Moon Set"),
@@ -277,7 +275,7 @@ def test_a_writer_cannot_overspend() -> None:
         ("מנורת ירח", "מנורת ירח"),
         ("", None),
         ("   \n\n", None),
-        ("\"\"", None),
+        ('""', None),
         ("Sorry, that is not possible", None),
         ("moon\x07lamp", None),
         ("moon\ud800", None),
@@ -320,3 +318,40 @@ def test_rewriting_by_an_endpoint(server: str) -> None:
     assert match.patch == rewrite("moon river")
     assert match.queries == 1, "the same version is not asked for twice"
     assert "writer=Endpoint" in match.attack
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random GPT-2 of one layer that knows the planted words."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    place = tmp_path_factory.mktemp("gpt2")
+    known = ["[PAD]", "[UNK]", "[END]", *WORLD.victim.words]
+    made = Tokenizer(models.WordLevel({w: n for n, w in enumerate(known)}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]", eos_token="[END]"
+    ).save_pretrained(place)
+    config = GPT2Config(
+        vocab_size=len(known), n_embd=16, n_layer=1, n_head=2, n_positions=256, bos_token_id=2,
+        eos_token_id=2,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = GPT2LMHeadModel(config)
+    for parameter in model.parameters():
+        parameter.data.mul_(4.0)
+    model.save_pretrained(place)
+    return place
+
+
+def test_rewriting_by_a_local_model(folder: Path) -> None:
+    """It knows nothing of titles; what it writes is observed, and only a gain is kept."""
+    attack = LlmRewrite(writer=LocalLM(folder=str(folder), max_tokens=4), rounds=2, candidates=3)
+    match = play(attack, whole_text=True)
+    again = play(attack, whole_text=True)
+    assert match.patch == again.patch and 0 < match.queries <= 6
+    if match.patch:
+        assert set(split(match.patch.rewrites()["f"].text)) <= {*WORLD.victim.words, "[UNK]"}

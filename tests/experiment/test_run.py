@@ -18,6 +18,7 @@ import pytest
 from pydantic import ValidationError
 
 from hardrank.attacks import Copycat, RandomWords
+from hardrank.attacks.history import InsertEvents, RandomEvents
 from hardrank.audits import samples as table
 from hardrank.audits.verify import read_findings, verify
 from hardrank.bundle import load_bundle
@@ -33,7 +34,7 @@ from hardrank.models import Popularity, TextSequence
 from hardrank.models.common import target_ranks
 from hardrank.perturbations import FGM, PGD
 from hardrank.recommender import best, mask_seen
-from hardrank.threats import Budget, Promote, ThreatModel
+from hardrank.threats import Budget, Degrade, Promote, ThreatModel
 from hardrank.training import Training
 
 TRAINING = Training(epochs=2, batch_size=128, patience=0, precision="float32")
@@ -300,3 +301,40 @@ def _world() -> tuple[Dataset, Split]:
     split = LeaveOneOut().split(data)
     assert split.source is not None
     return split.source, split
+
+
+def test_histories_are_attacked_in_a_run(finished: Path, tmp_path: Path) -> None:
+    """A trial on another surface goes to its own court, its own samples and its own table."""
+    shutil.copytree(finished / "models", tmp_path / "models")
+    goal = Promote(items="unpopular:3", k=5)
+    budget = Budget(events=2, queries=200)
+    histories = Trial(
+        threat=ThreatModel(goal=goal, surface="history", knowledge="gradients", budget=budget),
+        attacks=(InsertEvents(), RandomEvents()), users=12,
+    )  # fmt: skip
+    degrade = replace(
+        histories, threat=replace(histories.threat, goal=Degrade(k=5)), name="degrade"
+    )
+    experiment = replace(TINY, compare=(), curves=(), trials=(histories, degrade))
+    result = run_experiment(experiment, at(tmp_path))
+    found = table.load(tmp_path / "samples.parquet").filter(pl.col("audit") == "history")
+    assert set(found["trial"]) == {
+        "insert-events", "random-events", "insert-events (degrade)", "random-events (degrade)",
+    }  # fmt: skip
+    assert found.filter(pl.col("subject") == "text-sequence/control").height == 48
+    assert found["events"].max() <= 2 and found["queries"].max() <= 200
+    shown = result.report.read_text("utf-8")
+    assert "Attacks on histories" in shown and "insert-events" in shown
+    assert verify(tmp_path) == []
+
+
+def test_two_trials_with_one_label_are_told_apart_or_refused() -> None:
+    trial = TINY.trials[0]
+    with pytest.raises(ValidationError, match="in two trials; give one a `name`"):
+        replace(TINY, trials=(trial, trial))
+    assert (
+        replace(TINY, trials=(trial, replace(trial, name="again")))
+        .trials[1]
+        .labels()[1]
+        .endswith("(again)")
+    )

@@ -113,7 +113,7 @@ def test_an_unknown_key_is_named_with_its_path_and_a_guess(toml: str, start: str
         ),
         (
             harden('inner = { kind = "pgt" }'),
-            "harden.inner: unknown kind 'pgt'; did you mean 'pgd'? allowed: gaussian, fgsm,",
+            "harden.inner: unknown kind 'pgt'; did you mean 'pgd'? allowed: gaussian, uniform,",
         ),
         (
             trial(attacks='attacks = [{ kind = "copycats" }]\n'),

@@ -259,6 +259,30 @@ def test_text_gradient_is_the_slope_by_each_word(
         assert rise == pytest.approx(2e-2 * float(slope.norm()), rel=0.05)
 
 
+def test_the_margin_is_above_zero_where_another_label_wins(
+    fitted: tuple[TextClassifier, TextClassifierModel], split: LabelledSplit
+) -> None:
+    """The other label's logit less the true one's, clean and perturbed."""
+    model, test = fitted[1], split.test
+    surface = model.surface("text-vectors", "flip", NOBODY, test.labels, test.texts, loss="margin")
+    rows, logits = np.arange(len(test)), model.logits(test.texts)
+    with torch.no_grad():
+        clean = surface.loss(torch.zeros_like(surface.like)).numpy()
+    np.testing.assert_allclose(
+        clean, logits[rows, 1 - test.labels] - logits[rows, test.labels], atol=1e-4
+    )
+    delta = PGD(steps=10)(
+        surface.loss, surface.like, radius=1.0, generator=torch.Generator().manual_seed(0)
+    )
+    with torch.no_grad():
+        flipped = surface.loss(delta).numpy() > 0
+    moved = model.perturbed_scores("text-vectors", "flip", NOBODY, test.labels, delta, test.texts)
+    assert np.array_equal(flipped, moved.argmax(axis=1) != test.labels)
+    assert flipped.mean() > (clean > 0).mean()
+    with pytest.raises(Unsupported, match="no loss 'rank'"):
+        model.surface("text-vectors", "flip", NOBODY, test.labels, test.texts, loss="rank")
+
+
 def test_what_it_cannot_be_asked(fitted: tuple[TextClassifier, TextClassifierModel]) -> None:
     model, truth = fitted[1], np.array([0])
     with pytest.raises(Unsupported, match="not to promote"):

@@ -255,14 +255,28 @@ def test_pgd_beats_one_step_beats_noise() -> None:
     assert noise < step < pgd
 
 
-def test_rows_do_not_see_each_other() -> None:
+@pytest.mark.parametrize(
+    "inner",
+    [
+        PGD(steps=5),
+        Momentum(steps=5),
+        APGD(steps=9),
+        CarliniWagner(steps=9, threshold=2.0),
+        LBFGS(steps=9, threshold=2.0),
+    ],
+    ids=lambda i: i.kind,
+)
+def test_rows_do_not_see_each_other(inner: Any) -> None:
     """Row 0 alone and row 0 among others get the same delta."""
     w = torch.randn(6, 4, generator=rng(3))
     like = torch.randn(5, 6, generator=rng(4))
-    pgd = PGD(steps=5)
-    alone = pgd(curved(w), like[:1], radius=0.5, generator=rng())
-    among = pgd(curved(w), like, radius=0.5, generator=rng())
+    alone = inner(curved(w), like[:1], radius=0.5, generator=rng())
+    among = inner(curved(w), like, radius=0.5, generator=rng())
     torch.testing.assert_close(alone, among[:1])
+    if hasattr(inner, "smallest"):
+        alone, _ = inner.smallest(curved(w), like[:1])
+        among, _ = inner.smallest(curved(w), like)
+        torch.testing.assert_close(alone, among[:1])
 
 
 @pytest.mark.parametrize("shape", [(), (1,)])
@@ -273,7 +287,10 @@ def test_a_scalar_loss_gives_each_row_its_own_ball(shape: tuple[int, ...]) -> No
     def loss(delta: Tensor) -> Tensor:
         return (delta * w).sum().reshape(shape)
 
-    for inner in (PGD(steps=20), PGD(steps=20, restarts=3), FGM()):
+    for inner in (
+        *(PGD(steps=20), PGD(steps=20, restarts=3), FGM()),
+        *(Momentum(norm="l2"), APGD(steps=10), Ensemble(), LBFGS(threshold=9.0)),
+    ):
         delta = inner(loss, w, radius=0.3, generator=rng())
         torch.testing.assert_close((delta * w).sum(), 0.3 * w.norm(dim=1).sum())
 
@@ -292,7 +309,13 @@ def test_a_constant_loss_is_flat_not_an_error(inner: Maximiser) -> None:
         assert (length(delta, inner.norm) <= 1 + 1e-5).all()
 
 
-@pytest.mark.parametrize("inner", [PGD(steps=8), PGD(norm="linf", steps=8), FGM(), FGSM()])
+@pytest.mark.parametrize(
+    "inner",
+    [
+        *(PGD(steps=8), PGD(norm="linf", steps=8), FGM(), FGSM(), APGD(), APGD(norm="linf")),
+        *(Momentum(norm="l2"), Momentum(), Ensemble(), Ensemble(norm="linf")),
+    ],
+)
 def test_a_row_that_is_not_finite_leaves_the_others_alone(inner: Maximiser) -> None:
     w = torch.tensor([[3.0, 4.0], [1.0, 1.0], [3.0, 4.0]])
     sick = torch.tensor([1.0, math.nan, 1.0])

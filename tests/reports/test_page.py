@@ -56,7 +56,7 @@ def page(source: str) -> Page:
 
 def test_sections_come_verdict_first(page: Page) -> None:
     ids = [a["id"] for t, a in page.elements if t == "section"]
-    assert ids == ["verdict", "comparison", "price", "curves", "targets", "cases", "gates",
+    assert ids == ["verdict", "comparison", "price", "curves", "targets", "costs", "cases", "gates",
                    "coverage", "quality", "method", "provenance"]  # fmt: skip
     links = [href[1:] for href in page.attributes("href")]
     assert links == ["verdict", *ids[1:]]

@@ -78,3 +78,5 @@ def test_what_it_does_not_have_is_unsupported() -> None:
     for site, goal in (("token-embeddings", "promote"), ("item-vectors", "flip")):
         with pytest.raises(Unsupported):
             WORLD.victim.surface(site, goal, WORLD.panel, np.array([0]))  # type: ignore[arg-type]
+    with pytest.raises(Unsupported, match="mean score, not 'rank'"):
+        WORLD.victim.surface("item-vectors", "promote", WORLD.panel, np.array([0]), loss="rank")

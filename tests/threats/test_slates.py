@@ -199,9 +199,9 @@ def test_what_slates_cannot_be_asked() -> None:
     view = view_of(made, replace(threat(words=1), knowledge="gradients"))
     assert not hasattr(view, "gradient"), "scores are the most that slates show"
     with pytest.raises(Unsupported, match="no gradients"):
-        SlateDesk(
-            world=WORLD.data, targets=("f",), budget=Budget(), seating=made.seating
-        ).gradient("f", "x")
+        SlateDesk(world=WORLD.data, targets=("f",), budget=Budget(), seating=made.seating).gradient(
+            "f", "x"
+        )
     with pytest.raises(DataError, match="ranks nothing"):
         court(size=1)
 

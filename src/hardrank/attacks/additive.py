@@ -11,7 +11,7 @@ from hardrank.attacks.draft import Draft
 from hardrank.language.forms import shell
 from hardrank.wording import split
 
-__all__ = ["Additive", "Change", "change"]
+__all__ = ["Additive", "Change", "change", "difference"]
 
 Doubles = NDArray[np.float64]
 Change = tuple[tuple[str, int], ...]
@@ -28,10 +28,26 @@ def change(draft: Draft) -> Change:
     """What the touched slots add and take away."""
     counts: dict[str, int] = {}
     for slot in draft.touched:
-        for word in _cores(draft.words[slot]):
-            counts[word] = counts.get(word, 0) + 1
-        for word in _cores(draft.original[slot]):
-            counts[word] = counts.get(word, 0) - 1
+        _count(counts, draft.original[slot], draft.words[slot])
+    return _sorted(counts)
+
+
+@lru_cache(maxsize=65536)
+def difference(before: str, after: str) -> Change:
+    """What one filling instead of another adds and takes away."""
+    counts: dict[str, int] = {}
+    _count(counts, before, after)
+    return _sorted(counts)
+
+
+def _count(counts: dict[str, int], before: str, after: str) -> None:
+    for word in _cores(after):
+        counts[word] = counts.get(word, 0) + 1
+    for word in _cores(before):
+        counts[word] = counts.get(word, 0) - 1
+
+
+def _sorted(counts: dict[str, int]) -> Change:
     return tuple(sorted((word, n) for word, n in counts.items() if n))
 
 

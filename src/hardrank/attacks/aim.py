@@ -126,7 +126,9 @@ def _standing(view: RankView, target: str, k: int) -> tuple[Doubles, Ints]:
 
 def _margins(view: ScoreView, target: str, scores: Scores) -> Doubles:
     thresholds = view.thresholds(target).astype(np.float64)[:, None]
-    out: Doubles = scores.astype(np.float64) - thresholds
+    with np.errstate(invalid="ignore"):
+        out: Doubles = scores.astype(np.float64) - thresholds
+    out[np.isnan(out)] = -np.inf  # neither the target nor what it competes with has a score
     return out
 
 

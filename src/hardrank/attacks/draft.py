@@ -1,6 +1,8 @@
 """A text as slots that edits fill: what transformations, orderings and searches share."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
 
 from hardrank.wording import spans
 
@@ -33,9 +35,12 @@ class Draft:
         gaps = tuple(text[a:b] for a, b in zip(ends, starts, strict=True))
         return cls(words, words, gaps)
 
-    @property
+    @cached_property
     def text(self) -> str:
         """A slot that was emptied takes one of the gaps beside it along."""
+        if all(self.words):
+            pairs = zip(self.words, self.gaps[1:], strict=True)
+            return self.gaps[0] + "".join(chain.from_iterable(pairs))
         parts, last = [self.gaps[0]], len(self.words) - 1
         for slot, word in enumerate(self.words):
             if word or not self.original[slot]:
@@ -44,7 +49,7 @@ class Draft:
                 parts = [*parts[:-1], self.gaps[slot + 1]]
         return "".join(parts)
 
-    @property
+    @cached_property
     def places(self) -> tuple[tuple[int, int], ...]:
         """(W,) where in `text` the filling of each slot stands: (start, end)."""
         at, found = len(self.gaps[0]), []

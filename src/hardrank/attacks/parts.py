@@ -22,7 +22,16 @@ from hardrank.threats import Budget, Demote, Promote, RankView
 from hardrank.types import Ints
 from hardrank.wording import split
 
-__all__ = ["BRANDS", "Ordering", "Search", "Shop", "Transformation", "compose", "fillings"]
+__all__ = [
+    "BRANDS",
+    "Ordering",
+    "Search",
+    "Shop",
+    "Transformation",
+    "choices",
+    "compose",
+    "fillings",
+]
 
 BRANDS = ("brand", "store", "manufacturer", "vendor")
 """Columns of an item table that name a brand; the first that is there is read."""
@@ -132,8 +141,18 @@ def fillings(
     rng: np.random.Generator,
 ) -> list[Draft]:
     """Every draft that differs from this one in the slot alone."""
-    made = (put for t in transformations for put in t(draft, slot, shop, rng))
-    return [draft.put(slot, filling) for filling in dict.fromkeys(made)]
+    return [draft.put(slot, f) for f in choices(draft, slot, transformations, shop, rng)]
+
+
+def choices(
+    draft: Draft,
+    slot: int,
+    transformations: Sequence[Transformation],
+    shop: Shop,
+    rng: np.random.Generator,
+) -> list[str]:
+    """What all transformations would put into the slot, each once."""
+    return list(dict.fromkeys(f for t in transformations for f in t(draft, slot, shop, rng)))
 
 
 def compose(

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from annotated_types import MinLen
 
 from hardrank.types import Ints
 
-__all__ = ["Positions", "insert", "plain_words", "sales", "vocabulary"]
+__all__ = ["Positions", "insert", "plain_words", "said", "sales", "vocabulary"]
 
 Position = Literal["front", "end"]
 Positions = Annotated[tuple[Position, ...], MinLen(1)]
@@ -26,6 +27,12 @@ _STOP = frozenset(
 def plain_words(text: str) -> list[str]:
     """Lower-case words of three letters or more; no digits, no function words."""
     return [w for w in _WORD.findall(text.lower()) if w not in _STOP]
+
+
+@lru_cache(maxsize=256)
+def said(text: str) -> frozenset[str]:
+    """The plain words of a text; every slot of a draft asks for the same."""
+    return frozenset(plain_words(text))
 
 
 def vocabulary(titles: Sequence[str | None], popularity: Ints, size: int) -> tuple[str, ...]:

@@ -14,10 +14,10 @@ _QUALITY = ("hr@10", "ndcg@10", "mrr")
 _GROUPS = ("all", "warm", "head", "mid", "tail", "cold")
 _PROMOTION = (
     "er_before", "er_after", "er_gain", "asr", "rank_before", "rank_after",
-    "words", "similarity", "cosine", "perplexity", "queries", "seconds",
+    "words", "similarity", "cosine", "perplexity", "queries",
 )  # fmt: skip
 
-_HISTORIES = ("asr", "rank_before", "rank_after", "value", "events", "queries", "seconds")
+_HISTORIES = ("asr", "rank_before", "rank_after", "value", "events", "queries")
 """Of attacks on histories; `value` is the similarity (Jaccard) of the list before and after."""
 
 

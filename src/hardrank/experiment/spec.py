@@ -149,6 +149,14 @@ class Experiment:
     gates: Gates = Gates()
     """Limits and sizes of the checks."""
 
+    @model_validator(mode="after")
+    def _told_apart(self) -> "Experiment":
+        labels = [label for trial in self.trials for label in trial.labels()]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(f"trials: {', '.join(twice)} in two trials; give one a `name`")
+        return self
+
 
 _ADAPTER: TypeAdapter[Experiment] = TypeAdapter(Experiment)
 _CLASSIFIERS: TypeAdapter[ClassifierExperiment] = TypeAdapter(ClassifierExperiment)

@@ -17,7 +17,7 @@ __all__ = ["cheapest", "collect"]
 
 METRICS = (
     "er_before", "er_after", "er_gain", "rank_before", "rank_after", "asr", "words", "similarity",
-    "cosine", "perplexity", "queries", "seconds", "value", "events",
+    "cosine", "perplexity", "queries", "value", "events",
 )  # fmt: skip
 
 
@@ -44,6 +44,9 @@ def _strength(run: Path) -> dict[str, Any]:
             row = attacks.setdefault(f["trial"], {"audit": f["audit"], "n": f["n"]})
             row[f["formula"]] = [_short(f["value"]), _short(f["low"]), _short(f["high"])]
     samples = table.load(run / "samples.parquet")
+    for trial, seconds in _seconds(samples).items():
+        if trial in attacks:
+            attacks[trial]["seconds"] = [_short(seconds), None, None]
     return {
         "model": facts["model"],
         "seeds": facts["seeds"],
@@ -53,6 +56,14 @@ def _strength(run: Path) -> dict[str, Any]:
         "curves": _curves(findings),
         "cheapest": cheapest(samples),
     }
+
+
+def _seconds(samples: pl.DataFrame) -> dict[str, float]:
+    """Mean wall time of a match; no finding, since no run repeats it."""
+    rows = samples.filter(
+        pl.col("seconds").is_not_null() & ~pl.col("subject").str.ends_with("/hardened")
+    )
+    return dict(rows.group_by("trial").agg(pl.col("seconds").mean()).iter_rows())
 
 
 def _refused(samples: pl.DataFrame) -> dict[str, str]:

@@ -25,7 +25,7 @@ from hardrank.models.popularity import Popularity
 from hardrank.models.sasrec import Sasrec
 from hardrank.models.text_sequence import TextSequence
 from hardrank.models.tfidf import Tfidf
-from hardrank.recommender import Recommender, mask_seen
+from hardrank.recommender import Recommender, best, mask_seen
 from hardrank.types import Count, Floats, Ranks, Scores, spec
 
 __all__ = ["LlmRanker", "LlmRecommender", "Tally", "Weighs"]
@@ -143,8 +143,7 @@ class LlmRecommender:
     def score(self, queries: Queries, slate: Slate) -> Scores:
         """(Q, I): asks the language model about every pair that reaches the candidates."""
         base = np.asarray(self.first.score(queries, slate), dtype=np.float32)
-        read = base >= self._thresholds(queries, slate)
-        read &= ~_seen(queries, slate)
+        read = self._read(queries, slate, base)
         out: Scores = base / (1 + np.abs(base))
         pairs = np.argwhere(read)
         texts = [self.spec.shield(t) for t in slate_texts(self.items, slate, self.spec.fields)]
@@ -229,18 +228,22 @@ class LlmRecommender:
         known = {row: self.spec.shield(t) for row, t in zip(rows.tolist(), texts, strict=True)}
         return [[known[row] for row in part.tolist()] for part in shown]
 
-    def _thresholds(self, queries: Queries, slate: Slate) -> Scores:
-        """(Q, I) the first stage's N-th best score among the unseen items other than i: what
-        a candidate needs at least. Found again for each call: no cache, no stale answer."""
-        every = whole(self.items)
+    def _read(self, queries: Queries, slate: Slate, base: Scores) -> NDArray[np.bool_]:
+        """(Q, I) whether a candidate with these scores of the first stage is among its N best
+        unseen items, ties by item row: whether it beats the N-th of the others. Found anew for
+        each call, so that no answer is stale."""
+        n, every = self.spec.candidates, whole(self.items)
         scores = mask_seen(np.array(self.first.score(queries, every), dtype=np.float32), queries)
-        n, ascending = self.spec.candidates, np.sort(scores, axis=1)
-        count = ascending.shape[1]
-        low = np.full(len(queries), -np.inf, dtype=np.float32)
-        kth = ascending[:, count - n] if n <= count else low
-        after = ascending[:, count - n - 1] if n + 1 <= count else low
-        own = scores[:, slate.items]
-        return np.where(own >= kth[:, None], after[:, None], kth[:, None])
+        fresh = ~_seen(queries, slate)
+        front = best(scores, n + 1)
+        if front.shape[1] <= n:
+            return fresh
+        member = np.zeros(scores.shape, dtype=bool)
+        np.put_along_axis(member, front[:, :n], True, axis=1)
+        rival = np.where(member[:, slate.items], front[:, n:], front[:, n - 1 : n])
+        least = np.take_along_axis(scores, rival, axis=1)
+        wins = (base > least) | ((base == least) & (slate.items < rival))
+        return np.asarray(wins & fresh)
 
 
 def _seen(queries: Queries, slate: Slate) -> NDArray[np.bool_]:

@@ -38,8 +38,8 @@ class CarliniWagner:
     searches: Count = 6
     """Values of c that are tried."""
     learning_rate: Positive = 0.05
-    """Of Adam, as a share of the mean norm of a row, as a maximiser of the radius; doubled for
-    a row after each search that did not reach the threshold."""
+    """Of Adam, as a share of the norm of the row, as a maximiser of the radius; doubled for a
+    row after each search that did not reach the threshold."""
 
     def __call__(
         self,
@@ -53,7 +53,8 @@ class CarliniWagner:
         """See `Maximiser`. like: (B, ..., D); returns delta of that shape."""
         if ball.idle(like, radius):
             return torch.zeros_like(like)
-        return self._search(loss, like, mask, radius).within(self.norm, radius)
+        reach = torch.full_like(ball.length(like, "l2"), radius)
+        return self._search(loss, like, mask, reach).within(self.norm, radius)
 
     def smallest(
         self, loss: ball.Loss, like: Tensor, *, mask: Tensor | None = None
@@ -62,13 +63,13 @@ class CarliniWagner:
         reaches the threshold, (B,); where it does not, the delta of the highest loss seen."""
         if not like.numel():
             return torch.zeros_like(like), like.new_zeros(len(like), dtype=torch.bool)
-        rows = ball.length(ball.masked(like, mask), "l2")
-        return self._search(loss, like, mask, float(rows.mean()) or 1.0).found()
+        reach = ball.nonzero(ball.length(ball.masked(like, mask), "l2"))
+        return self._search(loss, like, mask, reach).found()
 
-    def _search(self, loss: ball.Loss, like: Tensor, mask: Tensor | None, reach: float) -> Search:
+    def _search(self, loss: ball.Loss, like: Tensor, mask: Tensor | None, reach: Tensor) -> Search:
         search = Search(loss, like, mask, self.threshold)
-        free = ball.masked(torch.ones_like(like), mask).flatten(1).sum(1)
-        unit = (reach / free.clamp_min(1).sqrt()).reshape(-1, *(1,) * (like.ndim - 1))
+        free = ball.masked(torch.ones_like(like), mask).sum(ball.axes(like, "l2"), keepdim=True)
+        unit = reach / free.clamp_min(1).sqrt()
         for _ in range(self.searches):
             if search.done:
                 break

@@ -7,6 +7,7 @@ from importlib import resources
 from hardrank.reports.evidence import Evidence
 from hardrank.reports.markup import Html, join, tag
 from hardrank.reports.sections.comparison import comparison_section
+from hardrank.reports.sections.costs import costs_section, histories_section
 from hardrank.reports.sections.curves import curves_section
 from hardrank.reports.sections.exposure import exposure_section
 from hardrank.reports.sections.gates import coverage_section, gates_section
@@ -27,6 +28,8 @@ _SECTIONS = (
     ("price", "Who pays", price_section),
     ("curves", "Curves", curves_section),
     ("targets", "Targets", exposure_section),
+    ("costs", "Costs", costs_section),
+    ("histories", "Histories", histories_section),
     ("cases", "Worst cases", worst_section),
     ("gates", "Gates", gates_section),
     ("coverage", "Coverage", coverage_section),

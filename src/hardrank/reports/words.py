@@ -33,6 +33,9 @@ _METRICS = {
     "word_share": "Share of words edited",
     "chars": "Characters edited",
     "similarity": "Similarity to the original",
+    "cosine": "Cosine to the original",
+    "perplexity": "Perplexity ratio",
+    "events": "Events changed",
     "queries": "Queries per target",
     "seconds": "Seconds per target",
     "auc": "Area under the ROC curve",
@@ -47,7 +50,7 @@ _METRICS = {
     "ece": "Calibration error (ECE)",
 }
 _SHARES = ("er", "asr", "defence_effect", "price", "success", "word_share", "drop")
-_COUNTS = ("rank", "words", "chars", "queries", "seconds", "items", "users")
+_COUNTS = ("rank", "words", "chars", "queries", "seconds", "items", "users", "events")
 
 State = str
 
@@ -85,9 +88,12 @@ def place(group: str) -> tuple[int, str]:
 
 
 def attack_parts(trial: str) -> tuple[str, str]:
-    """`copycat(candidates=50)` -> (`copycat`, `candidates=50`); the options may be empty."""
-    found = re.fullmatch(r"([\w.+-]+)\((.*)\)", trial, re.DOTALL)
-    return (found[1], found[2]) if found else (trial or "unnamed attack", "")
+    """`copycat(candidates=50)` -> (`copycat`, `candidates=50`); the options may be empty. What
+    an attack saw (`[ranks]`) and the trial's name (`(5 words)`) are options, too."""
+    found = re.fullmatch(r"([\w.+-]+)(?:\((.*?)\))?((?: [(\[].*)?)", trial, re.DOTALL)
+    if not found:
+        return trial or "unnamed attack", ""
+    return found[1], " ".join(part for part in (found[2] or "", found[3].strip()) if part)
 
 
 def attack_name(trial: str, among: Iterable[str] = ()) -> str:

@@ -139,7 +139,7 @@ class AttackContract:
         """With `until` an attack may stop sooner; it never asks more."""
         for case in range(20):
             threat = self._threat(Budget(words=2, whole_text=True), case)
-            goal = replace(threat.goal, until=0.5)
+            goal = replace(_goal(self.attack), until=0.5)
             whole, _ = _scene(case).play(self.attack, threat)
             short, _ = _scene(case).play(self.attack, replace(threat, goal=goal))
             assert short.queries <= whole.queries, f"case {case}: more queries to stop sooner"

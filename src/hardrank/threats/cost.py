@@ -1,5 +1,6 @@
 """What an edit costs, and whether a budget allows it: one rule for views and referee."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,7 +102,7 @@ def _differing(before: list[str], after: list[str]) -> tuple[list[str], list[str
     return before[: len(before) - end], after[: len(after) - end]
 
 
-def _shared(before: list[str], after: list[str]) -> int:
+def _shared(before: Sequence[str], after: Sequence[str]) -> int:
     """Length of the common beginning; slices are compared much faster than one by one."""
     same, differs = 0, min(len(before), len(after)) + 1
     while differs - same > 1:
@@ -118,7 +119,7 @@ def affords(before: str, after: str, budget: Budget, similarity: float | None = 
     if before == after:
         return True
     if not budget.whole_text:
-        if budget.words is not None and not _within(split(before), split(after), budget.words):
+        if budget.words is not None and not _within(*_other_words(before, after), budget.words):
             return False
         if budget.characters is not None and not _within(
             list(before), list(after), budget.characters
@@ -126,6 +127,16 @@ def affords(before: str, after: str, budget: Budget, similarity: float | None = 
             return False
     least = budget.similarity
     return least is None or similarity is None or similarity >= least
+
+
+def _other_words(before: str, after: str) -> tuple[list[str], list[str]]:
+    """The words of both from the first that differs to the last; blanks cut words apart."""
+    shared = before[: _shared(before, after)]
+    start = max(shared.rfind(blank) for blank in " \n\t") + 1
+    before, after = before[start:], after[start:]
+    shared = before[::-1][: _shared(before[::-1], after[::-1])]
+    end = max(shared.rfind(blank) for blank in " \n\t") + 1
+    return split(before[: len(before) - end]), split(after[: len(after) - end])
 
 
 def _within(before: list[str], after: list[str], most: int) -> bool:

@@ -58,7 +58,8 @@ class ReplaceEvents:
     """Exchange recent events for others: as `insert-events`, but the history keeps its length.
 
     Falsified tracking, or a history that the platform rewrites itself. The last `places`
-    events can be replaced.
+    events can be replaced. A step costs at most `ask` queries, a white-box one twice as many
+    and 1 more.
     """
 
     needs: ClassVar[Knowledge] = "ranks"

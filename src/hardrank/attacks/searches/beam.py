@@ -44,12 +44,14 @@ class Beam:
         trail, beam = Trail.of(aim), [Draft.of(aim.text)]
         order = ordering(beam[0], aim, rng)
         for depth in count() if budget.words is None else range(budget.words):
-            rows = [moves(draft, order, transformations, shop, rng) for draft in beam]
-            drafts, before = woven(rows), trail.text
-            texts = trail.fresh(drafts, trail.share(budget, depth))
-            if not texts:
+            rows = [
+                moves(draft, trail.open(draft, order, budget), transformations, shop, rng)
+                for draft in beam
+            ]
+            drafts, before = trail.fresh(woven(rows), trail.share(budget, depth)), trail.text
+            if not drafts:
                 break
-            values = trail.ask(texts).values
+            values = trail.ask(texts := list(drafts)).values
             if trail.reached or (budget.words is None and trail.text == before):
                 break
             top = np.argsort(-values, kind="stable")[: self.width]

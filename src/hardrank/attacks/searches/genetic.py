@@ -1,6 +1,7 @@
 """A population of texts that mate slot by slot."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -8,15 +9,15 @@ from numpy.typing import NDArray
 
 from hardrank.attacks.aim import Aim
 from hardrank.attacks.draft import Draft
-from hardrank.attacks.parts import Ordering, Shop, Transformation, fillings
+from hardrank.attacks.parts import Ordering, Shop, Transformation, choices
 from hardrank.attacks.trail import Trail
 from hardrank.threats import Budget
 from hardrank.types import Count, spec
 
 __all__ = ["Genetic"]
 
-_TRIES = 10
-"""Children conceived for each that is wanted, since some break the budget or were asked."""
+_TRIES = 8
+"""Times that children are conceived for those which break the budget or were asked before."""
 
 
 @spec
@@ -49,19 +50,20 @@ class Genetic:
         slots = list(ordering(first, aim, rng))
         living, values = [first], np.array([trail.value])
         while len(trail.asked) <= self.generations * (self.population - 1):
-            made = [
-                _mutant(_child(living, values, rng), slots, transformations, budget, shop, rng)
-                for _ in range(_TRIES * (self.population - 1))
-            ]
-            drafts = {d.text: d for d in made}
-            texts = trail.fresh(drafts, self.population - 1)
-            if not texts:
+            children, wanted = dict[str, Draft](), self.population - 1
+            for _ in range(_TRIES):
+                made = [
+                    _mutant(_child(living, values, rng), slots, transformations, budget, shop, rng)
+                    for _ in range(wanted - len(children))
+                ]
+                children = trail.fresh([*children.values(), *made], wanted)
+            if not children:
                 break
-            found = trail.ask(texts).values
+            found = trail.ask(list(children)).values
             if trail.reached:
                 break
             elite = int(values.argmax())
-            living = [living[elite], *(drafts[t] for t in texts)]
+            living = [living[elite], *children.values()]
             values = np.concatenate([values[elite : elite + 1], found])
         return trail.text
 
@@ -70,10 +72,9 @@ def _child(living: Sequence[Draft], values: NDArray[np.float64], rng: np.random.
     """Each slot from one of two parents, by a fair coin."""
     weights = np.exp(values - values.max()) if np.isfinite(values.max()) else np.ones(len(values))
     mother, father = rng.choice(len(living), size=2, p=weights / weights.sum())
-    child = living[mother]
-    for slot in np.flatnonzero(rng.random(len(child.words)) < 0.5).tolist():
-        child = child.put(slot, living[father].words[slot])
-    return child
+    from_father = (rng.random(len(living[mother].words)) < 0.5).tolist()
+    pairs = zip(living[mother].words, living[father].words, from_father, strict=True)
+    return replace(living[mother], words=tuple(f if his else m for m, f, his in pairs))
 
 
 def _mutant(
@@ -90,5 +91,5 @@ def _mutant(
     room = len(others) if budget.words is None else max(0, budget.words - 1)
     for lost in rng.permutation(others)[room:].tolist():
         child = child.put(lost, child.original[lost])
-    choices = fillings(child, slot, transformations, shop, rng)
-    return choices[int(rng.integers(len(choices)))] if choices else child
+    found = choices(child, slot, transformations, shop, rng)
+    return child.put(slot, found[int(rng.integers(len(found)))]) if found else child

@@ -39,11 +39,9 @@ class Steepest:
         trail, draft, step = Trail.of(aim), Draft.of(aim.text), 0
         order = ordering(draft, aim, rng)
         while not trail.reached:
-            drafts = moves(draft, order, transformations, shop, rng)
-            texts, before = trail.fresh(drafts, trail.share(budget, step)), trail.text
-            if not texts:
-                break
-            trail.ask(texts)
+            near = moves(draft, trail.open(draft, order, budget), transformations, shop, rng)
+            drafts, before = trail.fresh(near, trail.share(budget, step)), trail.text
+            trail.ask(list(drafts))
             if trail.text == before:
                 break
             draft, step = drafts[trail.text], step + 1

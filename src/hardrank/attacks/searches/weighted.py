@@ -43,13 +43,13 @@ class Weighted:
     ) -> str:
         trail, draft = Trail.of(aim), Draft.of(aim.text)
         saliency = self._saliency(draft, ordering(draft, aim, rng), aim)
-        drafts = moves(draft, list(saliency), transformations, shop, rng)
-        texts = trail.fresh(drafts, _all_but(aim.view.left, budget.words))
-        values = trail.ask(texts).values if texts and not trail.reached else np.zeros(0)
+        near = moves(draft, list(saliency), transformations, shop, rng)
+        drafts = trail.fresh(near, _all_but(aim.view.left, budget.words))
+        values = trail.ask(list(drafts)).values
         if trail.reached:
             return trail.text
         start, gains = trail.asked[aim.text], dict[int, tuple[float, str]]()
-        for text, value in zip(texts, values.tolist(), strict=True):
+        for text, value in zip(drafts, values.tolist(), strict=True):
             slot = drafts[text].touched[0]
             if value - start > gains.get(slot, (0.0, ""))[0]:
                 gains[slot] = value - start, drafts[text].words[slot]
@@ -59,9 +59,8 @@ class Weighted:
         longer = []
         for slot in order:
             draft = draft.put(slot, gains[slot][1])
-            longer.append(draft.text)
-        if texts := trail.fresh(longer):
-            trail.ask(texts)
+            longer.append(draft)
+        trail.ask(list(trail.fresh(longer)))
         return trail.text
 
     def _saliency(self, draft: Draft, slots: Sequence[int], aim: Aim) -> dict[int, float]:

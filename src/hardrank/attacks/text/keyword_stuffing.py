@@ -18,14 +18,14 @@ __all__ = ["KeywordStuffing"]
 
 @spec
 class KeywordStuffing:
-    """Append chunks of words that bestsellers share, the best chunk first, while they gain.
+    """Add chunks of words that bestsellers share, the best chunk first, while they gain.
 
     Keyword stuffing is web spam's oldest boost (Gyongyi and Garcia-Molina, Web Spam Taxonomy,
     AIRWeb 2005, section 3.1: dumping of terms). A chunk is a popular word and the words that
     stand in most bought titles with it: a list about one thing moves a text model further
     than one about many, and a chunk costs fewer queries than its words one by one. With 100
-    words in chunks of 5 at two places, ten words cost at most 78 queries. Where no chunk
-    gains (or fits) any more, chunks of half the size are tried, down to single words.
+    words in chunks of 3 at two places, ten words cost about 260 queries. Where no chunk gains
+    (or fits) any more, smaller ones are tried, down to single words.
     """
 
     needs: ClassVar[Knowledge] = "ranks"
@@ -36,7 +36,7 @@ class KeywordStuffing:
     kind: Literal["keyword-stuffing"] = "keyword-stuffing"
     vocabulary: Count = 100
     """Words to choose from: the most bought words of the catalogue."""
-    chunk: Count = 5
+    chunk: Count = 3
     """Words added at a time."""
     words: Count = 50
     """Words added at most, also where the threat lets whole texts be replaced."""
@@ -56,11 +56,11 @@ class KeywordStuffing:
         words, together = shop.vocabulary(self.vocabulary), _together(shop, self.vocabulary)
         there = set(plain_words(champion.text))
         fresh = [n for n, word in enumerate(words) if word not in there]
-        left, size = limit, self.chunk
+        left, size = limit, min(self.chunk, limit)
         while fresh and left and size and not champion.reached:
             texts = {
-                insert(champion.text, " ".join(words[n] for n in chunk), place): chunk
-                for chunk in _chunks(fresh, together, min(size, left))
+                insert(champion.text, " ".join(words[n] for n in chunk[:left]), place): chunk[:left]
+                for chunk in _chunks(fresh, together, size)
                 for place in self.positions
             }
             if champion.challenge(list(texts)):

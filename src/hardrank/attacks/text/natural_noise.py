@@ -51,12 +51,13 @@ class NaturalNoise:
         before = view.text(target)
         kind = self.noise[int(rng.integers(len(self.noise)))]
         amount, seed = nominal(before, kind, self.severity, rng), int(rng.integers(2**63))
-        limits = [n for n in (budget.characters,) if n is not None]
+        if budget.characters is not None:
+            amount = min(amount, budget.characters)
 
         def made(edits: int) -> str:
             return add_noise(before, kind, edits, np.random.default_rng(seed))
 
-        most = _most(min([amount, *limits]), lambda n: bool(view.allows(target, [made(n)])[0]))
+        most = _most(amount, lambda n: bool(view.allows(target, [made(n)])[0]))
         return made(most)
 
 

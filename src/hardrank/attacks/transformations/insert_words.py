@@ -7,7 +7,7 @@ import numpy as np
 
 from hardrank.attacks.draft import Draft
 from hardrank.attacks.parts import Shop
-from hardrank.attacks.vocabulary import plain_words
+from hardrank.attacks.vocabulary import said
 from hardrank.types import Count, spec
 
 __all__ = ["InsertWords"]
@@ -28,7 +28,7 @@ class InsertWords:
     def __call__(
         self, draft: Draft, slot: int, shop: Shop, rng: np.random.Generator
     ) -> Sequence[str]:
-        there = set(plain_words(draft.text))
+        there = said(draft.text)
         fresh = [w for w in shop.vocabulary(self.vocabulary) if w not in there]
         now, last = draft.words[slot], len(draft.words) - 1
         if not now:

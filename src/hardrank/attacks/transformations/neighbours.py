@@ -40,6 +40,8 @@ class NearWords:
     def __call__(
         self, draft: Draft, slot: int, shop: Shop, rng: np.random.Generator
     ) -> Sequence[str]:
+        if not any(map(str.isalpha, draft.original[slot])):
+            return ()  # an encoder finds something near anything
         if self.protected and is_protected(draft, slot, shop):
             return ()
         words = shop.vocabulary(self.vocabulary)

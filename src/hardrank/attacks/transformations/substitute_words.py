@@ -8,7 +8,7 @@ import numpy as np
 from hardrank.attacks.draft import Draft
 from hardrank.attacks.parts import Shop
 from hardrank.attacks.protected import is_protected
-from hardrank.attacks.vocabulary import plain_words
+from hardrank.attacks.vocabulary import said
 from hardrank.language.forms import like, shell
 from hardrank.types import Count, spec
 
@@ -35,7 +35,7 @@ class SubstituteWords:
     ) -> Sequence[str]:
         if self.protected and is_protected(draft, slot, shop):
             return ()
-        there = set(plain_words(draft.text))
+        there = said(draft.text)
         fresh = [w for w in shop.vocabulary(self.vocabulary) if w not in there]
         before, core, after = shell(draft.words[slot])
         return [before + like(word, core) + after for word in fresh]

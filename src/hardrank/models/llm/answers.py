@@ -53,7 +53,7 @@ def _rows(numbers: Sequence[str], count: int) -> list[int]:
 
 def _titled(lines: Sequence[str], candidates: Sequence[str]) -> list[int]:
     known = [_plain(text) for text in candidates]
-    found = (_named(_plain(_BULLET.sub("", line)), known) for line in lines)
+    found = (_named(line, known) for line in lines)
     return list(dict.fromkeys(row for row in found if row is not None))
 
 
@@ -62,10 +62,14 @@ def _plain(text: str) -> str:
 
 
 def _named(line: str, known: Sequence[str]) -> int | None:
-    """Row of the title that the line is, nearly."""
-    if len(line) < 2:
+    """Row of the title that the line is, nearly; the one that its number says among those."""
+    title, leading = _plain(_BULLET.sub("", line)), _LEADING.match(line)
+    if len(title) < 2:
         return None
-    if line in known:
-        return known.index(line)
-    close = difflib.get_close_matches(line, known, n=1, cutoff=_LIKE)
+    if title in known:
+        return known.index(title)
+    close = difflib.get_close_matches(title, known, n=len(known), cutoff=_LIKE)
+    row = int(leading[1]) - 1 if leading else -1
+    if 0 <= row < len(known) and known[row] in close:
+        return row
     return known.index(close[0]) if close else None

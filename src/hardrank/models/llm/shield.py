@@ -5,6 +5,7 @@ import binascii
 import codecs
 import re
 import unicodedata
+from functools import lru_cache
 
 from hardrank.types import Count, spec
 from hardrank.wording import spans
@@ -45,6 +46,7 @@ class Shield:
         return f"{OPEN}{line}{CLOSE}"
 
 
+@lru_cache(maxsize=1 << 14)
 def sanitise(text: str) -> str:
     """One line without hidden characters, markup and orders.
 

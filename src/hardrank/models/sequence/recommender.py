@@ -167,10 +167,11 @@ class SequenceRecommender:
 
     def doors(self, queries: Queries) -> Tensor:
         """(Q, 2) what an item has to score to be listed; see `losses.doors`."""
-        read = self._read(queries)
-        if read.doors is None:
-            read.doors = losses.doors(self, queries)
-        return read.doors
+        found = self._read(queries).doors
+        if found is None:
+            found = losses.doors(self, queries)
+            self._read(queries).doors = found  # anew: its tiles may have pushed the other out
+        return found
 
     def popularity(self, items: Ints) -> Tensor:
         """(B,) what these items score for a query without history."""
