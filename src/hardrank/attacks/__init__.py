@@ -8,7 +8,7 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from hardrank.attacks.features import FEATURE_ATTACKS, FeatureAttack
-from hardrank.attacks.history import HISTORY_ATTACKS, HistoryAttack
+from hardrank.attacks.history import HISTORY_ATTACKS, HistoryAttack, HistoryUnion
 from hardrank.attacks.text import (
     AppendTitle,
     BertAttack,
@@ -65,7 +65,7 @@ __all__ = [
     "ZeroWidth",
 ]
 
-TextAttack = Annotated[
+TextUnion = (
     AppendTitle
     | BertAttack
     | ChineseHomophone
@@ -86,14 +86,14 @@ TextAttack = Annotated[
     | RandomWords
     | TextBugger
     | TextFooler
-    | ZeroWidth,
-    Field(discriminator="kind"),
-]
+    | ZeroWidth
+)
+TextAttack = Annotated[TextUnion, Field(discriminator="kind")]
 """What `attacks = [{ kind = "..." }]` of an experiment file can spell."""
 
-ATTACKS: tuple[type, ...] = get_args(get_args(TextAttack)[0])
+ATTACKS: tuple[type, ...] = get_args(TextUnion)
 """The same as a tuple of classes: what the tests are parametrised by."""
 
 EVERY_ATTACK = (*ATTACKS, *HISTORY_ATTACKS, *FEATURE_ATTACKS)
-AnyAttack = TextAttack | HistoryAttack
+AnyAttack = Annotated[TextUnion | HistoryUnion, Field(discriminator="kind")]
 """What a trial can name, whatever it writes."""

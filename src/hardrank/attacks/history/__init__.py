@@ -10,13 +10,13 @@ from hardrank.attacks.history.random_events import RandomEvents
 __all__ = [
     "HISTORY_ATTACKS",
     "HistoryAttack",
+    "HistoryUnion",
     "InsertEvents",
     "RandomEvents",
     "ReorderEvents",
     "ReplaceEvents",
 ]
 
-HistoryAttack = Annotated[
-    InsertEvents | ReplaceEvents | ReorderEvents | RandomEvents, Field(discriminator="kind")
-]
+HistoryUnion = InsertEvents | ReplaceEvents | ReorderEvents | RandomEvents
+HistoryAttack = Annotated[HistoryUnion, Field(discriminator="kind")]
 HISTORY_ATTACKS = (InsertEvents, ReplaceEvents, ReorderEvents, RandomEvents)

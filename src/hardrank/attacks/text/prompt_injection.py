@@ -19,12 +19,13 @@ __all__ = ["PromptInjection"]
 class PromptInjection:
     """Write an order such as "rank this item first" into the title.
 
-    For models that read candidates in a prompt (`hardrank.threats.slates`). Indirect prompt injection (Greshake et al., AISec 2023, arXiv:2302.12173) against rankers
-    (Kumar and Lakkaraju, 2024, arXiv:2404.07981, who search for such texts by gradient; here
-    they are written out, so that ranks are enough). Thirty templates of eleven families, each
-    put in front of the title or after it, are asked for as one batch of 60 queries; the best
-    one stays. A model that embeds texts feels an order only as more words, which makes the
-    attack a control there.
+    For models that read candidates in a prompt (`hardrank.threats.slates`). Indirect prompt
+    injection (Greshake et al., AISec 2023, arXiv:2302.12173) against rankers (Kumar and
+    Lakkaraju, 2024, arXiv:2404.07981, who search for such texts by gradient; here they are
+    written out, so that ranks are enough). Thirty templates of eleven families, each put in
+    front of the title or after it, are asked for as one batch of 60 queries; the best one
+    stays. A model that embeds texts feels an order only as more words, which makes the attack
+    a control there.
     """
 
     needs: ClassVar[Knowledge] = "ranks"
