@@ -5,7 +5,7 @@
 Each name is one of TextAttack's recipes and the kind of our attack that plays against it;
 `deepwordbug=greedy-words` sets another of ours against a recipe, and what follows the `=` may
 be JSON: `pwws={"kind": "composed", ...}`. The victim is the bundle that `--bundle` names; by
-default runs/text_attack_victim, which is trained first if it is not there (six minutes).
+default runs/text_attack_victim, which is trained first if it is not there (three minutes).
 `--dry` prints the figures and writes no result.
 """
 
@@ -30,8 +30,8 @@ training events ({selection}, drawn by seed {seed}). The attacker writes the tit
 scores that {panel} users give it and the score it takes to enter each one's top {k}, and wants it \
 in the top {k} of at least {until:.1%} of those who have not bought it (a list of {k} has room for \
 {room:.1%} of the catalogue, so an average item is in that share of lists); then both sides stop. \
-Both climb the same value, the log of the summed sigmoid of score minus bar over its standard \
-deviation before. At most {words} words changed and {queries} titles asked for a target; the \
+Both climb the same value, the mean sigmoid of score minus bar over its standard deviation before \
+(ours its logarithm). At most {words} words changed and {queries} titles asked for a target; the \
 standing title is free on both sides. TextAttack runs in a process and environment of its own on \
 the same arrays and encoder weights, re-computed there and compared on {probes} titles before it \
 starts (largest difference of a score {difference:.1e}). Its recipes are its own (search, word \
@@ -41,7 +41,9 @@ encoders and taggers constrain nobody; the stop words are a list of ours. {threa
 each, one after the other, recipe by recipe; time is CPU seconds of the attack alone, ours with \
 the referee's checks. What both sides return is counted here: words by the referee, ranks by the \
 recommender, similarity by weighted character n-grams, which is neither side's encoder. A target \
-that is there already is left out of all sums. Headline ratios are of sums over all recipes."""
+that is there already is left out of all sums. Headline ratios are of sums over all recipes; \
+query_ratio_at_equal_success caps the queries of a target, on each side, where it has just as many \
+successes as the side that has fewer."""
 
 
 def main() -> None:
@@ -108,6 +110,7 @@ def measure(stage: text_victim.Scene, pairs: list[tuple[str, str]], asked: Any) 
         {k: [c["sums"][k] for c in compared.values()] for k in ("hardrank", "textattack")}
     )
     figures = {"standing": before, "attacks": compared}
+    ratios = {name: x for name, x in ratios.items() if x is not None}
     if asked.dry:
         short = {k: {n: v for n, v in c.items() if n != "rows"} for k, c in compared.items()}
         print(json.dumps({"ratios": ratios, "attacks": short}, indent=1))
@@ -255,22 +258,32 @@ def comparison(rows: dict[str, list[dict[str, Any]]], before: dict[str, Any]) ->
             "words_of_changed": mean([r["words"] for r in changed]),
             "similarity_of_changed": mean([r["similarity"] for r in changed]),
         }
-    both = [
-        (a["queries"], b["queries"])
-        for a, b in zip(rows["hardrank"], rows["textattack"], strict=True)
-        if a["success"] and b["success"] and a["target"] in open_
-    ]
+    equal = min(s["success"] for s in sums.values())
+    for side, found in rows.items():
+        sums[side]["queries_at_equal"] = queries_for(
+            equal, [r for r in found if r["target"] in open_]
+        )
     ratios = over({side: [s] for side, s in sums.items()})
-    ratios["query_ratio_where_both_succeed"] = ratio(
-        sum(a for a, _ in both), sum(b for _, b in both)
-    )
-    return {"means": means, "ratios": ratios, "sums": sums, "rows": rows}
+    short = {
+        side: [{k: round(v, 4) if isinstance(v, float) else v for k, v in r.items()} for r in found]
+        for side, found in rows.items()
+    }
+    return {"means": means, "ratios": ratios, "sums": sums, "rows": short}
+
+
+def queries_for(successes: int, rows: list[dict[str, Any]]) -> int:
+    """What the targets together cost under the lowest cap on a target's queries that still
+    gives so many successes: sides that try longer are compared at equal success."""
+    costs = sorted(r["queries"] for r in rows if r["success"])
+    cap = costs[successes - 1] if successes else 0
+    return sum(min(r["queries"], cap) for r in rows)
 
 
 def over(sums: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     names = {
         "success_ratio": "success", "query_ratio": "queries", "time_ratio": "cpu_seconds",
         "wall_ratio": "wall_seconds", "rank_gain_ratio": "rank_gain",
+        "query_ratio_at_equal_success": "queries_at_equal",
     }  # fmt: skip
     return {
         name: ratio(sum(s[k] for s in sums["hardrank"]), sum(s[k] for s in sums["textattack"]))

@@ -58,7 +58,7 @@ def scene(
 
 
 def _victim(bundle: Path, split: Any) -> Any:
-    """The bundle's recommender; trained and kept there when there is none (six minutes)."""
+    """The bundle's recommender; trained and kept there when there is none (three minutes)."""
     from hardrank.bundle import load_bundle, save_bundle
     from hardrank.context import RunContext
     from hardrank.models import TextSequence

@@ -36,8 +36,8 @@ TOLERANCE = 1e-4
 
 
 class Victim(ModelWrapper):
-    """Titles -> (N, 2): log soft exposure of the present target, and the share of users whose
-    top k it enters."""
+    """Titles -> (N, 2): soft exposure of the present target in [0, 1], and the share of users
+    whose top k it enters."""
 
     def __init__(self, folder: Path, ask: dict) -> None:
         self.arrays, self.ask, self.target = load_file(folder / "victim.safetensors"), ask, 0
@@ -51,8 +51,8 @@ class Victim(ModelWrapper):
         bar = threshold[self.target][seen_not].double()
         spread = (standing[self.target][seen_not].double() - bar).std(correction=0)
         margins = self.scores(titles)[seen_not].double() - bar[:, None]
-        value = nn.functional.logsigmoid(margins / spread).logsumexp(0)
-        return torch.stack([value, (margins > 0).double().mean(0)], dim=1)
+        soft = (margins / spread).sigmoid().mean(0)
+        return torch.stack([soft, (margins > 0).double().mean(0)], dim=1)
 
     @torch.no_grad()
     def scores(self, titles: list[str]) -> Tensor:
@@ -109,7 +109,8 @@ class PromotionResult(GoalFunctionResult):
 
 
 class Promotion(GoalFunction):
-    """Reached once the target is in the top k of enough users."""
+    """Reached once the target is in the top k of enough users. The score is at least 0, as
+    that of the goals that come with TextAttack: its weighted saliency multiplies with it."""
 
     def __init__(self, victim: Victim, *, until: float, query_budget: int) -> None:
         self.until = until

@@ -71,6 +71,8 @@ def test_a_slot_with_another_word_costs_one_word(text: str, data: st.DataObject)
         ("\u624b\u673a\u58f3", 1, "\u624b\u58f3"),
         ("red \u624b\u673a", 1, "red \u673a"),
         ("red \u624b\u673a", 0, "\u624b\u673a"),
+        ("iPhone\u58f3 case", 1, "iPhone case"),
+        ("\u624b\u673a", 0, "\u673a"),
     ],
 )
 def test_an_empty_slot_takes_a_gap_along(text: str, slot: int, left: str) -> None:
@@ -83,6 +85,7 @@ def test_all_slots_emptied() -> None:
         draft = draft.put(slot, "")
     assert draft.text == "" and draft.touched == (0, 1, 2)
     assert Draft.of("red tea cup").put(1, "").put(2, "").text == "red"
+    assert Draft.of("iPhone\u624b\u58f3 case").put(1, "").put(2, "").text == "iPhone case"
 
 
 def test_an_empty_text_has_one_slot() -> None:

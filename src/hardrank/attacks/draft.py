@@ -1,5 +1,6 @@
 """A text as slots that edits fill: what transformations, orderings and searches share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -37,27 +38,37 @@ class Draft:
 
     @cached_property
     def text(self) -> str:
-        """A slot that was emptied takes one of the gaps beside it along."""
-        if all(self.words):
-            pairs = zip(self.words, self.gaps[1:], strict=True)
-            return self.gaps[0] + "".join(chain.from_iterable(pairs))
-        parts, last = [self.gaps[0]], len(self.words) - 1
-        for slot, word in enumerate(self.words):
-            if word or not self.original[slot]:
-                parts += [word, self.gaps[slot + 1]]
-            elif slot == last:
-                parts = [*parts[:-1], self.gaps[slot + 1]]
-        return "".join(parts)
+        """A slot that was emptied takes one of the gaps beside it along, an empty one first."""
+        before, after = self._around
+        return before + "".join(chain.from_iterable(zip(self.words, after, strict=True)))
 
     @cached_property
     def places(self) -> tuple[tuple[int, int], ...]:
         """(W,) where in `text` the filling of each slot stands: (start, end)."""
-        at, found = len(self.gaps[0]), []
-        for slot, word in enumerate(self.words):
+        before, after = self._around
+        at, found = len(before), []
+        for word, gap in zip(self.words, after, strict=True):
             found.append((at, at + len(word)))
-            if word or not self.original[slot]:
-                at += len(word) + len(self.gaps[slot + 1])
+            at += len(word) + len(gap)
         return tuple(found)
+
+    @cached_property
+    def _around(self) -> tuple[str, Sequence[str]]:
+        """What stands before the first slot and (W,) after each, as they are filled now."""
+        before, after = self.gaps[0], self.gaps[1:]
+        if all(self.words):
+            return before, after
+        left, last, kept = -1, len(after) - 1, list(after)
+        for slot, word in enumerate(self.words):
+            if word or not self.original[slot]:
+                left = slot
+                continue
+            kept[slot] = ""
+            if slot == last and left < 0:
+                before = after[slot]
+            elif slot == last or (left >= 0 and not kept[left]):
+                kept[left] = after[slot]
+        return before, kept
 
     @property
     def touched(self) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """One frugal search for one target: what was asked, what it taught, what it promises."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, zip_longest
@@ -22,6 +23,8 @@ _BRANCHES = 100
 
 _FAILS = 500
 """Single edits in a row that the budget does not permit, before a round does without more."""
+_REPEATS = 8
+"""Single edits that change the same which are remembered."""
 _RECENT = 24
 """Promises by which the model is judged."""
 
@@ -53,7 +56,6 @@ class Hunt:
     _expected: dict[str, float] = field(default_factory=dict)
     _errors: list[float] = field(default_factory=list)
     _known: set[str] = field(default_factory=set)
-    _further: dict[str, list[Step]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._first = self._steps(self.draft, self.slots)
@@ -135,7 +137,7 @@ class Hunt:
         """(value, draft) of the best that are one step further and within the budget."""
         made = dict[Change, Draft]()
         for draft in beam:
-            for step in self._near(draft, slots):
+            for step in self._further(draft, slots):
                 if step.makes in kept:
                     child = draft.put(step.slot, step.filling)
                     made.setdefault(change(child), child)
@@ -147,14 +149,14 @@ class Hunt:
         best = {children[n].text: (float(values[n]), children[n]) for n in order}
         return [best[text] for text in self.trail.aim.affordable(list(best))]
 
-    def _near(self, draft: Draft, slots: list[int]) -> list[Step]:
-        if draft.text not in self._further:
-            open_slots = self.trail.open(draft, slots, self.budget)
-            self._further[draft.text] = self._steps(draft, open_slots)
-        return self._further[draft.text]
+    def _further(self, draft: Draft, slots: list[int]) -> list[Step]:
+        if draft is self.draft:
+            return self._first
+        return self._steps(draft, self.trail.open(draft, slots, self.budget))
 
     def _steps(self, draft: Draft, slots: Iterable[int]) -> list[Step]:
-        """The most promising filling of each slot, then the second of each, and so on."""
+        """The most promising filling of each slot, then the second of each, and so on; where
+        many change the same, as many of them as can stand in one text."""
         rows = [
             [
                 Step(slot, filling, difference(draft.words[slot], filling))
@@ -162,7 +164,13 @@ class Hunt:
             ]
             for slot in slots
         ]
-        return [step for column in zip_longest(*rows) for step in column if step is not None]
+        most = _REPEATS if self.budget.words is None else min(_REPEATS, self.budget.words)
+        seen, found = Counter[Change](), list[Step]()
+        for step in (s for column in zip_longest(*rows) for s in column if s is not None):
+            seen[step.makes] += 1
+            if seen[step.makes] <= most:
+                found.append(step)
+        return found
 
     def _worth(self, model: Additive, changes: Sequence[Change]) -> Doubles:
         margins = self._standing[:, None] + model(changes).T

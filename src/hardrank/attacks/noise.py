@@ -14,6 +14,7 @@ from hardrank.attacks.letters import units
 from hardrank.attacks.tables.hanzi import read
 from hardrank.attacks.tables.keyboard import NEIGHBOURS
 from hardrank.attacks.tables.lookalikes import MISREAD
+from hardrank.wording import split
 
 __all__ = ["RATES", "Noise", "add_noise", "nominal"]
 
@@ -122,8 +123,11 @@ def _truncate(text: str, amount: int, rng: np.random.Generator) -> str:
 def _miss(text: str, amount: int, rng: np.random.Generator) -> str:
     """Words are left out here and there; one is left."""
     draft = Draft.of(text)
-    for slot in rng.permutation(len(draft.words)).tolist()[1:][:amount]:
-        draft = draft.put(slot, "")
+    for slot in rng.permutation(len(draft.words)).tolist()[1:]:
+        if amount < 1:
+            break
+        if not _merges(draft, slot, [""]):
+            draft, amount = draft.put(slot, ""), amount - 1
     return draft.text
 
 
@@ -131,14 +135,32 @@ def _shuffle(text: str, amount: int, rng: np.random.Generator) -> str:
     """Different neighbours change places: two edits each, no two pairs side by side."""
     draft, free = Draft.of(text), set(range(-1, len(Draft.of(text).words) + 1))
     for slot in rng.permutation(len(draft.words) - 1).tolist():
-        first, second = draft.words[slot : slot + 2]
         if amount < 2:
             break
-        if first != second and free >= {slot - 1, slot, slot + 1, slot + 2}:
+        first, second = draft.words[slot : slot + 2]
+        if first == second or not free >= {slot - 1, slot, slot + 1, slot + 2}:
+            continue
+        if not _merges(draft, slot, [second, first]):
             draft = draft.put(slot, second).put(slot + 1, first)
             free -= {slot, slot + 1}
             amount -= 2
     return draft.text
+
+
+def _merges(draft: Draft, slot: int, words: Sequence[str]) -> bool:
+    """Whether these words in `slot` and after it would run together with those beside them,
+    as Latin letters do where only a Chinese character stood between."""
+    if "" not in draft.gaps[1:-1]:
+        return False
+    end = slot + len(words)
+    left = next((n for n in range(slot - 1, -1, -1) if draft.words[n]), slot)
+    right = next((n for n in range(end, len(draft.words)) if draft.words[n]), end - 1)
+    part = Draft(
+        (*draft.words[left:slot], *words, *draft.words[end : right + 1]),
+        draft.original[left : right + 1],
+        draft.gaps[left : right + 2],
+    )
+    return split(part.text) != [word for word in part.words if word]
 
 
 _KINDS: dict[Noise, Callable[[str, int, np.random.Generator], str]] = {

@@ -66,7 +66,7 @@ def _trained(training: Pretraining, shop: Shop) -> MaskedLM | None:
 def _expected(
     model: MaskedLM, draft: Draft, most: int, masked: bool
 ) -> tuple[tuple[str, ...], ...]:
-    text, rows = draft.text, [() for _ in draft.words]
+    text, rows = draft.text, list[tuple[str, ...]]([()] * len(draft.words))
     slots = [slot for slot, word in enumerate(draft.words) if word]
     found = model.fill_many([(text, draft.places[s]) for s in slots], most, masked=masked)
     for slot, words in zip(slots, found, strict=True):

@@ -71,10 +71,11 @@ class Genetic:
 def _child(living: Sequence[Draft], values: NDArray[np.float64], rng: np.random.Generator) -> Draft:
     """Each slot from one of two parents, by a fair coin."""
     weights = np.exp(values - values.max()) if np.isfinite(values.max()) else np.ones(len(values))
-    mother, father = rng.choice(len(living), size=2, p=weights / weights.sum())
-    from_father = (rng.random(len(living[mother].words)) < 0.5).tolist()
-    pairs = zip(living[mother].words, living[father].words, from_father, strict=True)
-    return replace(living[mother], words=tuple(f if his else m for m, f, his in pairs))
+    mother, father = rng.choice(len(living), size=2, p=weights / weights.sum()).tolist()
+    child: Draft = living[mother]
+    from_father = (rng.random(len(child.words)) < 0.5).tolist()
+    pairs = zip(child.words, living[father].words, from_father, strict=True)
+    return replace(child, words=tuple(f if his else m for m, f, his in pairs))
 
 
 def _mutant(
