@@ -30,8 +30,8 @@ training events ({selection}, drawn by seed {seed}). The attacker writes the tit
 scores that {panel} users give it and the score it takes to enter each one's top {k}, and wants it \
 in the top {k} of at least {until:.1%} of those who have not bought it (a list of {k} has room for \
 {room:.1%} of the catalogue, so an average item is in that share of lists); then both sides stop. \
-Both climb the same value, the mean sigmoid of score minus bar over its standard deviation before \
-(ours its logarithm). At most {words} words changed and {queries} titles asked for a target; the \
+Both climb the same value, the mean sigmoid of score minus bar over the same temperature (ours its \
+logarithm). At most {words} words changed and {queries} titles asked for a target; the \
 standing title is free on both sides. TextAttack runs in a process and environment of its own on \
 the same arrays and encoder weights, re-computed there and compared on {probes} titles before it \
 starts (largest difference of a score {difference:.1e}). Its recipes are its own (search, word \

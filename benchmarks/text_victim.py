@@ -5,6 +5,7 @@ A victim is a function of one target's title: how near a panel of users is to be
 that a peer can compute it without our package.
 """
 
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -85,7 +86,7 @@ def write_exchange(folder: Path, stage: Scene, extra: dict[str, Any]) -> None:
     from safetensors.numpy import save_file
 
     model = stage.model
-    court = lists(stage)
+    court, aims = lists(stage), [aim(stage, target) for target in stage.targets]
     rows = [stage.split.train.item_rows[t] for t in stage.targets]
     states, by_text = model.read(stage.panel)
     assert by_text is None and not model.is_new(np.array(rows)).any()
@@ -98,7 +99,7 @@ def write_exchange(folder: Path, stage: Scene, extra: dict[str, Any]) -> None:
     arrays = {
         "states": states.numpy(),
         "thresholds": thresholds,
-        "standing": np.stack([court.standing[:, row] for row in rows]),
+        "spread": np.array([a.spread for a in aims]),
         "whitening/mean": model.source.whitening.mean,
         "whitening/projection": model.source.whitening.projection,
         "scale": np.array([model.network.tower.scale], dtype=np.float32),
@@ -115,8 +116,12 @@ def write_exchange(folder: Path, stage: Scene, extra: dict[str, Any]) -> None:
         "max_tokens": model.source.encoder.max_tokens,
         "title_at": FIELDS.index("title"),
         "targets": [
-            {"id": t, "fields": [column[row] for column in around]}
-            for t, row in zip(stage.targets, rows, strict=True)
+            {
+                "id": t,
+                "fields": [column[row] for column in around],
+                "value": float(a.standing.values[0]),
+            }
+            for t, row, a in zip(stage.targets, rows, aims, strict=True)
         ],
         "probes": probes(stage),
         "until": stage.threat.goal.until,
@@ -127,11 +132,31 @@ def write_exchange(folder: Path, stage: Scene, extra: dict[str, Any]) -> None:
     (folder / "ask.json").write_text(json.dumps(ask, ensure_ascii=False))
 
 
+def aim(stage: Scene, target: str) -> Any:
+    """What our attacks climb."""
+    from hardrank.attacks import GreedyWords
+    from hardrank.attacks.aim import Aim
+    from hardrank.threats import ListingCourt
+
+    court = ListingCourt(
+        victim=stage.model, world=stage.split.train, judge=None, digest="", lists=lists(stage)
+    )
+    view, goal, _ = court.open(GreedyWords(), stage.threat, stage.threat.budget, target)
+    made = Aim.of(view, target, goal)
+    assert made is not None and made.users.all()
+    return made
+
+
 def lists(stage: Scene) -> Any:
     """The panel's standing rankings."""
+    return _watch(stage.model, stage.panel)
+
+
+@functools.cache
+def _watch(model: Any, panel: Any) -> Any:
     from hardrank.threats.panel import watch
 
-    return watch(stage.model, stage.panel)
+    return watch(model, panel)
 
 
 def probes(stage: Scene) -> list[dict[str, Any]]:

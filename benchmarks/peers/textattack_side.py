@@ -46,12 +46,10 @@ class Victim(ModelWrapper):
 
     @torch.no_grad()
     def __call__(self, titles: list[str]) -> Tensor:
-        threshold, standing = (self.arrays[n] for n in ("thresholds", "standing"))
-        seen_not = ~threshold[self.target].isnan()
-        bar = threshold[self.target][seen_not].double()
-        spread = (standing[self.target][seen_not].double() - bar).std(correction=0)
-        margins = self.scores(titles)[seen_not].double() - bar[:, None]
-        soft = (margins / spread).sigmoid().mean(0)
+        bar = self.arrays["thresholds"][self.target].double()
+        users = ~bar.isnan()  # the others have bought it
+        margins = self.scores(titles)[users].double() - bar[users, None]
+        soft = (margins / self.arrays["spread"][self.target]).sigmoid().mean(0)
         return torch.stack([soft, (margins > 0).double().mean(0)], dim=1)
 
     @torch.no_grad()
@@ -82,7 +80,8 @@ class Victim(ModelWrapper):
         return nn.functional.normalize((states * weights).sum(1) / weights.sum(1), dim=1)
 
     def check(self) -> float:
-        """Largest difference to the scores that came with the victim."""
+        """Largest difference to the scores that came with the victim. Stops when they, or what
+        the standing titles are worth to our attacks, differ."""
         worst = 0.0
         for probe in self.ask["probes"]:
             self.target = probe["target"]
@@ -90,6 +89,11 @@ class Victim(ModelWrapper):
             worst = max(worst, float((scores - torch.tensor(probe["scores"])).abs().max()))
         if worst > TOLERANCE:
             raise SystemExit(f"another victim: scores differ by {worst}")
+        for self.target, target in enumerate(self.ask["targets"]):
+            soft = self([target["fields"][self.ask["title_at"]]])[0, 0]
+            users = (~self.arrays["thresholds"][self.target].isnan()).sum()
+            if abs(float((soft * users).log()) - target["value"]) > 10 * TOLERANCE:
+                raise SystemExit(f"another goal: target {target['id']}")
         return worst
 
 

@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "Change",
     "Classifier",
     "Differentiable",
+    "Forecast",
     "LossSurface",
     "ModelSpec",
     "Recommender",
+    "Relaxed",
     "TextGradient",
     "best",
     "mask_seen",
@@ -102,6 +105,14 @@ class TextGradient:
     """(T, D) derivative of the loss by each word's (summed) input embedding."""
     current: Floats
     """(T, D) the embedding that stands there now."""
+
+
+Change = tuple[tuple[str, int], ...]
+"""(word, how many more of it): what an edit means to whoever reads a bag of words."""
+Forecast = Callable[[Sequence[Change]], Scores]
+"""N changes of a text -> (Q, N) what each query is expected to give to the item then."""
+Relaxed = Callable[["torch.Tensor"], "torch.Tensor"]
+"""(B, S, W) weights of W words in S slots of a text -> (B, Q) scores, differentiable."""
 
 
 @runtime_checkable

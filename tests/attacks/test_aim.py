@@ -42,8 +42,8 @@ def soft(margins: list[float], spread: float) -> float:
 
 def test_scores_by_hand() -> None:
     """Users 0, 1, 2 have not seen f: thresholds 1, 6, 3, scores -1, -2, -1; their margins -2,
-    -8, -4 have the variance 56/9. With moon, f scores 3, 6, 3: margins 2, 0, 0."""
-    one, spread = made(), math.sqrt(56 / 9)
+    -8, -4 have the variance 56/9, and t is a tenth of its root. With moon, f scores 3, 6, 3: margins 2, 0, 0."""
+    one, spread = made(), math.sqrt(56 / 9) / 10
     assert one.spread == pytest.approx(spread)
     assert one.margins.tolist() == [-2, -8, -4]
     assert one.standing.values == pytest.approx([soft([-2, -8, -4], spread)])
@@ -67,10 +67,12 @@ def test_ranks_by_hand() -> None:
 
 @pytest.mark.parametrize("knowledge", ["ranks", "scores"])
 def test_demoting_is_promoting_the_other_way_round(knowledge: Knowledge) -> None:
+    """With a t that is not sharper: the standard deviation of the margins."""
     texts = [MOON, "plain", "dusty dusty"]
-    up = made(knowledge=knowledge)(texts).values
-    down = made(Demote(k=2), knowledge)(texts).values
-    assert down.tolist() == (-up).tolist()
+    down = made(Demote(k=2), knowledge)
+    assert down.spread == pytest.approx(math.sqrt(56 / 9) if knowledge == "scores" else 1)
+    up = replace(made(knowledge=knowledge), spread=down.spread)
+    assert down(texts).values.tolist() == (-up(texts).values).tolist()
 
 
 @pytest.mark.parametrize("knowledge", ["ranks", "scores"])
@@ -154,7 +156,7 @@ def twin(world: World, k: int, knowledge: Knowledge, texts: list[str]) -> list[f
                 found.append(score - sorted(others)[-k])
     if not margins[own]:
         return None
-    spread = float(np.std(margins[own])) or 1.0
+    spread = float(np.std(margins[own])) * (0.1 if knowledge == "scores" else 0.5) or 1.0
     return [soft(margins[text], spread) for text in texts]
 
 

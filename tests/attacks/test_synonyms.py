@@ -226,6 +226,7 @@ def test_insertions_stand_before_each_word_and_after_the_last() -> None:
     assert put(words, "", 0) == ["new0"]
 
 
+@pytest.mark.slow
 def test_a_model_of_the_shops_own_language_is_trained_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

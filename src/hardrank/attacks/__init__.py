@@ -18,9 +18,13 @@ from hardrank.attacks.text import (
     Copycat,
     DeepWordBug,
     FrugalWords,
+    Gbda,
     GeneticWords,
+    GradientGuided,
+    GradientWords,
     GreedyWords,
     Homoglyph,
+    HotFlip,
     KeywordStuffing,
     LlmRewrite,
     NaturalNoise,
@@ -48,10 +52,14 @@ __all__ = [
     "DeepWordBug",
     "FeatureAttack",
     "FrugalWords",
+    "Gbda",
     "GeneticWords",
+    "GradientGuided",
+    "GradientWords",
     "GreedyWords",
     "HistoryAttack",
     "Homoglyph",
+    "HotFlip",
     "KeywordStuffing",
     "LlmRewrite",
     "NaturalNoise",
@@ -75,8 +83,12 @@ TextUnion = (
     | DeepWordBug
     | FrugalWords
     | GeneticWords
+    | Gbda
+    | GradientGuided
+    | GradientWords
     | GreedyWords
     | Homoglyph
+    | HotFlip
     | KeywordStuffing
     | LlmRewrite
     | NaturalNoise

@@ -13,6 +13,9 @@ __all__ = ["Aim", "Outcome"]
 
 Doubles = NDArray[np.float64]
 
+_SHARPER = {"scores": 0.1, "ranks": 0.5}
+"""t to promote, as a share of the standard deviation of the margins."""
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
@@ -35,11 +38,16 @@ class Aim:
 
     With scores, over users with threshold b_e (the k-th best other score):
 
-        log sum_e sigmoid((score_e - b_e) / t),   t = standard deviation of score_e - b_e before
+        log sum_e sigmoid((score_e - b_e) / t)
 
     With ranks alone the margin is that of the logarithms, log(k + 1/2) - log(rank_e). Users
     near their threshold count most, and all count a little; the outer logarithm keeps a slope
     for a target far below every threshold. Negative for `Demote`.
+
+    To demote, t is the standard deviation of the margins before; to promote, a tenth of it
+    with scores and half of it with ranks. From far below a smooth t lifts the target for
+    everybody and shows it to nobody: on three catalogues greedy insertions of three words
+    reached 1.7 to 6 times the exposure with the sharper one, at worse mean ranks.
     """
 
     view: RankView
@@ -48,6 +56,7 @@ class Aim:
     sign: float
     until: float | None
     spread: float
+    """t; 1 where all margins are equal."""
     users: NDArray[np.bool_]
     """(E,) those with a list of k others: the rest shows the target anyway."""
     standing: Outcome
@@ -63,8 +72,9 @@ class Aim:
         if not users.any():
             return None
         known = margins[users & np.isfinite(margins)]
-        spread = float(known.std()) if known.size else 0.0
         sign = 1.0 if isinstance(goal, Promote) else -1.0
+        share = _SHARPER["scores" if isinstance(view, ScoreView) else "ranks"] if sign > 0 else 1.0
+        spread = share * float(known.std()) if known.size else 0.0
         blank = Outcome(np.zeros(1), np.zeros(1, dtype=bool))
         made = cls(
             view, target, goal.k, sign, goal.until, spread if spread > 0 else 1.0, users, blank

@@ -50,6 +50,9 @@ class Hunt:
     """Of each text that was asked for."""
     shifts: list[Doubles] = field(default_factory=list)
     """(E,) what each did to the margins."""
+    _floor: float = 0.0
+    _standing: Doubles = field(default_factory=lambda: np.zeros(0))
+    """(E,) margins of the text as it stands."""
     _first: list[Step] = field(default_factory=list)
     _untried: Iterator[Step] = field(default_factory=lambda: iter(()))
     _best: Change = ()
@@ -58,6 +61,10 @@ class Hunt:
     _known: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        known = self.trail.aim.margins
+        lowest = known[np.isfinite(known)].min(initial=0.0)
+        self._floor = float(lowest - 10 * self.trail.aim.spread)
+        self._standing = self._finite(known)
         self._first = self._steps(self.draft, self.slots)
         self._untried = iter(self._first)
 
@@ -177,12 +184,6 @@ class Hunt:
         aim = self.trail.aim
         return aim.weigh(margins, np.where(margins > 0, 1, aim.k + 1)).values
 
-    @property
-    def _standing(self) -> Doubles:
-        return self._finite(self.trail.aim.margins)
-
     def _finite(self, margins: Doubles) -> Doubles:
-        """A score of -inf lies a little below all others."""
-        known = self.trail.aim.margins
-        floor = known[np.isfinite(known)].min(initial=0.0) - 10 * self.trail.aim.spread
-        return np.where(np.isfinite(margins), margins, floor)
+        """A score of -inf lies a little below all others, so that it can be added to."""
+        return np.where(np.isfinite(margins), margins, self._floor)

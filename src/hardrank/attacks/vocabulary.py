@@ -9,7 +9,7 @@ from annotated_types import MinLen
 
 from hardrank.types import Ints
 
-__all__ = ["Positions", "insert", "plain_words", "said", "sales", "vocabulary"]
+__all__ = ["Position", "Positions", "insert", "plain_words", "said", "sales", "vocabulary"]
 
 Position = Literal["front", "end"]
 Positions = Annotated[tuple[Position, ...], MinLen(1)]

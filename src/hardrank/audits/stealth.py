@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import polars as pl
 
 from hardrank.audits.judge import CharacterJudge
@@ -31,13 +32,13 @@ class Stealth:
         return _LAST[key]
 
     def columns(self, before: Sequence[str], after: Sequence[str]) -> dict[str, list[float]]:
-        """`similarity` (characters), `cosine` (latent) and `perplexity` (ratio, after over
-        before) of each pair, as columns of a samples table."""
+        """`similarity` (characters), `cosine` (latent) and `perplexity` (log10 of after
+        over before) of each pair, as columns of a samples table."""
         old, new = list(before), list(after)
         return {
             "similarity": [float(s) for s in self.judge(old, new)],
             "cosine": [float(s) for s in self.latent(old, new)],
-            "perplexity": [float(r) for r in self.fluency.perplexity_ratio(old, new)],
+            "perplexity": [float(r) for r in np.log10(self.fluency.perplexity_ratio(old, new))],
         }
 
     @cached_property

@@ -153,7 +153,8 @@ def _matches(
     if refusal:
         return tuple(
             Match(
-                attack=played_label(attack, trial.threat), threat=trial.threat, target=target, patch=Patch(), seed=seed,
+                attack=played_label(attack, trial.threat), threat=trial.threat, target=target,
+                patch=Patch(), seed=seed,
                 victim=digest_victim(scene.victim)[:16], error=refusal,
             )
             for attack in trial.attacks

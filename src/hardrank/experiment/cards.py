@@ -28,7 +28,8 @@ _SEES = {
 _CELLS = (
     ("er_before", "ER@10 before", 4), ("er_after", "after", 4), ("rank_before", "rank before", 0),
     ("rank_after", "after", 0), ("asr", "ASR", 2), ("words", "words", 1),
-    ("similarity", "characters", 2), ("cosine", "cosine", 2), ("perplexity", "perplexity", 2),
+    ("similarity", "characters", 2), ("cosine", "cosine", 2),
+    ("perplexity", "perplexity, log10", 2),
     ("queries", "queries", 0), ("seconds", "seconds", 2),
 )  # fmt: skip
 
@@ -175,9 +176,9 @@ Written by `python -m hardrank.experiment.cards docs/attacks` from the attacks' 
 experiment files are `examples/attacks-*.toml`. Every number is against the victim without any
 defence, on all users of the data, most of whom the attacker never saw. *Characters* and *cosine*
 are similarities to the original text by two judges that no victim shares (character n-grams;
-latent semantic analysis), *perplexity* is the new text's over the old one's under an n-gram model
-of the catalogue. The similarity of a promoted text says what a moderator could notice; it is no
-proof of stealth.
+latent semantic analysis), *perplexity* is log10 of the new text's over the old one's under an
+n-gram model of the catalogue. The similarity of a promoted text says what a moderator could notice;
+it is no proof of stealth.
 """
 
 

@@ -124,7 +124,8 @@ def _gradients(experiment: Experiment, subject: Trained, split: Split) -> Iterat
 def _strengths(curve: Curve, samples: pl.DataFrame, subject: str) -> Iterator[Check]:
     strength = Strength(subject=subject, goal=curve.goal, site=curve.site)
     weakest_first = [curve.label(inner) for inner in reversed(curve.inners)]
-    yield stronger_attack(samples, strength, weakest_first)
+    if curve.ordered:
+        yield stronger_attack(samples, strength, weakest_first)
     strongest = weakest_first[-1]
     yield rises_with_radius(samples, strength, strongest)
     if curve.unbounded:

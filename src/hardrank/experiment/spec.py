@@ -74,7 +74,9 @@ class Curve:
     """What the attacker climbs; None for `exposure` to promote and `listwise` (cross-entropy)
     to degrade. The metric stays. `margin`: to the tenth score; `rank`: a smooth rank."""
     inners: Annotated[tuple[Inner, ...], Len(min_length=1)] = (PGD(steps=20), FGM(), Gaussian())
-    """Strongest first; the sanity checks compare them."""
+    """Strongest first, unless `ordered` is off."""
+    ordered: bool = True
+    """The sanity checks hold the inners to the order in which they are listed."""
     radii: Annotated[tuple[Positive, ...], Len(min_length=5)] = (0.02, 0.05, 0.1, 0.2, 0.5)
     """Shares of the mean norm at the site."""
     unbounded: Positive | None = 20.0

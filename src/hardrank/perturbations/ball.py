@@ -40,6 +40,8 @@ __all__ = [
 ]
 
 Norm = Literal["l2", "linf", "token-l2"]
+_TINY = 1e-12
+"""Norm below which squares of coordinates are no longer exact in single precision."""
 Loss = Callable[[Tensor], Tensor]
 """delta -> (B,), one value per row that depends on that row's delta alone; or a scalar
 (shape () or (1,)) where rows share one loss."""
@@ -87,7 +89,8 @@ def length(delta: Tensor, norm: Norm) -> Tensor:
     inside = axes(delta, norm)
     if norm == "linf":
         return delta.abs().amax(inside, keepdim=True)
-    return delta.square().sum(inside, keepdim=True).sqrt()
+    found: Tensor = torch.linalg.vector_norm(delta, dim=inside, keepdim=True)
+    return found
 
 
 def project(delta: Tensor, norm: Norm, radius: float) -> Tensor:
@@ -115,6 +118,9 @@ def ascent(gradient: Tensor, norm: Norm, mask: Tensor | None) -> Tensor:
     gradient = finite(gradient, mask)
     if norm == "linf":
         return gradient.sign()
+    size = length(gradient, norm)
+    if bool((size > _TINY).all()):
+        return gradient / size
     # Largest coordinate to one first: a gradient of 1e-30 has a square of zero.
     scaled = gradient / nonzero(gradient.abs().amax(axes(gradient, norm), keepdim=True))
     return unit(scaled, norm)

@@ -9,7 +9,10 @@ from hardrank.reports.numbers import Spell, metric_k, relative, signed
 from hardrank.reports.words import attack_parts, group_name, metric_name, place, spell_of
 
 __all__ = ["Change", "Row", "comparison", "cutoff", "effect", "gain_of", "named", "price"]
-__all__ += ["attacked", "flips", "main_metric", "quality_name", "trials"]
+__all__ += ["attacked", "flips", "main_metric", "quality_name", "shown_trials", "trials"]
+
+_MANY = 8
+"""Attacks beyond which a comparison shows the strongest alone."""
 
 _QUALITY = ("hr", "ndcg", "mrr", "accuracy", "auc", "f1", "precision", "recall", "ece")
 _PRICES = ("price", "price_ndcg")
@@ -86,6 +89,19 @@ def trials(evidence: Evidence) -> tuple[str, ...]:
     return tuple(dict.fromkeys(f.trial for f in found if f.subject in subjects))
 
 
+def shown_trials(evidence: Evidence) -> tuple[str, ...]:
+    """All of them, or of many the strongest on the control; the rest has a row in the costs."""
+    found = trials(evidence)
+    if len(found) <= _MANY:
+        return found
+
+    def strength(trial: str) -> float:
+        gain = gain_of(evidence, CONTROL, trial) or gain_of(evidence, HARDENED, trial)
+        return gain.value if gain is not None and gain.value is not None else -1.0
+
+    return tuple(sorted(found, key=strength, reverse=True)[:_MANY])
+
+
 def attacked(evidence: Evidence, arm: str, trial: str) -> tuple[Finding, ...]:
     """All findings of one attack on one arm."""
     return _arm(evidence, "promotion", arm, trial=trial) or _arm(evidence, "flip", arm, trial=trial)
@@ -146,8 +162,8 @@ def _judged(change: Change, lower_is_better: bool) -> Change:
 
 
 def comparison(evidence: Evidence) -> tuple[Row, ...]:
-    """Clean quality (all items, then groups), then each attack."""
-    return (*_clean(evidence), *(r for t in trials(evidence) for r in _attack(evidence, t)))
+    """Clean quality (all items, then groups), then each attack of `shown_trials`."""
+    return (*_clean(evidence), *(r for t in shown_trials(evidence) for r in _attack(evidence, t)))
 
 
 def _clean(evidence: Evidence) -> Iterator[Row]:

@@ -34,7 +34,7 @@ _METRICS = {
     "chars": "Characters edited",
     "similarity": "Similarity to the original",
     "cosine": "Cosine to the original",
-    "perplexity": "Perplexity ratio",
+    "perplexity": "Perplexity, log10 of the ratio",
     "events": "Events changed",
     "queries": "Queries per target",
     "seconds": "Seconds per target",

@@ -9,7 +9,7 @@ import numpy as np
 
 from hardrank.data import Patch, Queries, RewriteItem, Slate
 from hardrank.errors import Unsupported
-from hardrank.recommender import TextGradient
+from hardrank.recommender import Forecast, Relaxed, TextGradient
 from hardrank.testing.refusal import refused
 from hardrank.testing.worlds import WordTaste, World, odd_world, planted_world, random_world
 from hardrank.threats import (
@@ -56,6 +56,24 @@ class Watched(WordTaste):
         self.trap()
         self.asked.append(1)
         return super().text_gradient(goal, queries, item, text, field=field)
+
+    def forecast(self, queries: Queries, item: int, text: str, *, field: str = "title") -> Forecast:
+        self.trap()
+        self.asked.append(1)
+        return super().forecast(queries, item, text, field=field)
+
+    def relaxed(
+        self, queries: Queries, item: int, text: str, slots: Sequence[int], words: Sequence[str],
+        *, field: str = "title",
+    ) -> Relaxed:  # fmt: skip
+        given = super().relaxed(queries, item, text, slots, words, field=field)
+
+        def scores(weights: Any) -> Any:
+            self.trap()
+            self.asked.append(len(weights))
+            return given(weights)
+
+        return scores
 
 
 class AttackContract:

@@ -11,8 +11,17 @@ from numpy.typing import NDArray
 from hardrank.context import RunContext
 from hardrank.data import EVENT_COLUMNS, Dataset, Holdout, Queries, Slate
 from hardrank.errors import Unsupported
-from hardrank.recommender import LossSurface, TextGradient, best, mask_seen
+from hardrank.recommender import (
+    Change,
+    Forecast,
+    LossSurface,
+    Relaxed,
+    TextGradient,
+    best,
+    mask_seen,
+)
 from hardrank.types import Floats, GoalKind, Ints, RankingLoss, Ranks, Scores, Site, spec
+from hardrank.wording import split
 
 if TYPE_CHECKING:
     import torch
@@ -89,6 +98,41 @@ class WordTaste:
         slope = self.tastes(queries).mean(axis=0) * (-1 if goal == "demote" else 1)
         current = np.stack([self.counts([w])[0] for w in words]) if words else self.counts([])
         return TextGradient(words=words, gradient=np.tile(slope, (len(words), 1)), current=current)
+
+    def word_embeddings(self, words: Sequence[str]) -> Floats:
+        """(W, D) a 1 in the column of each word."""
+        return self.counts(words)
+
+    def forecast(self, queries: Queries, item: int, text: str, *, field: str = "title") -> Forecast:
+        """Exact: words count one by one."""
+        tastes = self.tastes(queries)
+        clean = self.counts([text if field == self.by else self.items[self.by][item]])
+
+        def scores(changes: Sequence[Change]) -> Scores:
+            more = [sum((n * self.counts([w])[0] for w, n in c), clean[0]) for c in changes]
+            moved = np.stack(more) if more else clean[:0]
+            return np.asarray(tastes @ (moved if field == self.by else clean[[0] * len(more)]).T)
+
+        return scores
+
+    def relaxed(
+        self, queries: Queries, item: int, text: str, slots: Sequence[int], words: Sequence[str],
+        *, field: str = "title",
+    ) -> Relaxed:  # fmt: skip
+        """Exact: a mixture counts as much as its words do on average."""
+        import torch
+
+        tastes, table = (torch.from_numpy(a) for a in (self.tastes(queries), self.counts(words)))
+        rest = [word for n, word in enumerate(split(text)) if n not in set(slots)]
+        clean = torch.from_numpy(self.counts([" ".join(rest)]))
+        if field != self.by:
+            clean, table = torch.from_numpy(self.counts([self.items[self.by][item]])), table * 0
+
+        def scores(weights: "torch.Tensor") -> "torch.Tensor":
+            moved: torch.Tensor = clean + weights.to(table.dtype).sum(1) @ table
+            return moved @ tastes.t()
+
+        return scores
 
     def surface(
         self,

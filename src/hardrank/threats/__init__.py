@@ -2,7 +2,7 @@
 
 from hardrank.threats.cost import Cost, count_edit
 from hardrank.threats.court import LEVELS, Attack, Court, label, level, played_label
-from hardrank.threats.desk import Desk, GivesTextGradient, Judge, Meter
+from hardrank.threats.desk import Desk, GivesTextGradient, GivesWords, Judge, Meter
 from hardrank.threats.listing import ListingCourt, check
 from hardrank.threats.match import Match, MatchKey, MatchLog
 from hardrank.threats.model import (
@@ -32,6 +32,7 @@ __all__ = [
     "Desk",
     "Flip",
     "GivesTextGradient",
+    "GivesWords",
     "Goal",
     "GradientView",
     "Judge",

@@ -8,7 +8,7 @@ together (`threats.slates`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 
 from hardrank.data import Dataset, Edit, Queries, RewriteItem, Slate
 from hardrank.errors import FoulPlay, Unsupported
-from hardrank.recommender import Recommender, TextGradient
+from hardrank.recommender import Change, Forecast, Recommender, Relaxed, TextGradient
 from hardrank.threats.cost import affords
 from hardrank.threats.model import Budget
 from hardrank.threats.panel import PanelLists, finite
 from hardrank.types import Floats, GoalKind, Ints, Scores
 
-__all__ = ["Desk", "GivesTextGradient", "Judge", "ListingDesk", "Meter", "TextDesk"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Desk", "GivesTextGradient", "GivesWords", "Judge", "ListingDesk", "Meter", "TextDesk"]
 
 
 class Judge(Protocol):
@@ -42,6 +45,28 @@ class GivesTextGradient(Protocol):
     ) -> TextGradient:
         """Of the loss that the attacker maximises, averaged over the queries, if the item's
         `field` read `text`."""
+        ...
+
+
+@runtime_checkable
+class GivesWords(Protocol):
+    """A victim whose reading of words can be looked into."""
+
+    def word_embeddings(self, words: Sequence[str]) -> Floats:
+        """(W, D) of what `TextGradient.current` would show, did the words stand in the text."""
+        ...
+
+    def forecast(self, queries: Queries, item: int, text: str, *, field: str = "title") -> Forecast:
+        """What the scores are expected to be when words join or leave `text`; exact for a
+        victim that reads a bag of words."""
+        ...
+
+    def relaxed(
+        self, queries: Queries, item: int, text: str, slots: Sequence[int], words: Sequence[str],
+        *, field: str = "title",
+    ) -> Relaxed:  # fmt: skip
+        """Scores when weighted mixtures of `words` stand in the S `slots` (numbers of words)
+        of `text`. A weight of 1 for one word is that word; roughly so if it has many tokens."""
         ...
 
 
@@ -86,6 +111,14 @@ class Desk(Protocol):
     def standing(self, target: str) -> Scores: ...
     def thresholds(self, target: str) -> Floats: ...
     def gradient(self, target: str, text: str) -> TextGradient: ...
+    def embed(self, words: Sequence[str]) -> Floats: ...
+    def forecast(self, target: str, text: str) -> Forecast: ...
+    def relaxed(
+        self, target: str, text: str, slots: Sequence[int], words: Sequence[str]
+    ) -> Relaxed: ...
+
+
+_CLOSED = "this victim's reading of words cannot be looked into; attack a surrogate and replay"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -122,6 +155,17 @@ class TextDesk:
     def ask(self, target: str, texts: Sequence[str]) -> Scores:
         """(E, N) from the victim; not charged."""
         raise NotImplementedError
+
+    def embed(self, words: Sequence[str]) -> Floats:
+        raise Unsupported(_CLOSED)
+
+    def forecast(self, target: str, text: str) -> Forecast:
+        raise Unsupported(_CLOSED)
+
+    def relaxed(
+        self, target: str, text: str, slots: Sequence[int], words: Sequence[str]
+    ) -> Relaxed:
+        raise Unsupported(_CLOSED)
 
     def allows(self, target: str, texts: Sequence[str]) -> NDArray[np.bool_]:
         before, limits = self.text(target), self.budget
@@ -198,3 +242,38 @@ class ListingDesk(TextDesk):
         self.meter.charge(1)
         panel = self.lists.queries.take(self.lists.eligible(row))
         return self.victim.text_gradient(self.goal, panel, row, text, field=self.column)
+
+    def embed(self, words: Sequence[str]) -> Floats:
+        """(W, D), free."""
+        return self._words().word_embeddings(words)
+
+    def forecast(self, target: str, text: str) -> Forecast:
+        """One reading of the text, charged; what is computed from it is free."""
+        victim, row = self._words(), self.row(target)
+        panel = self.lists.queries.take(self.lists.eligible(row))
+        self.meter.charge(1)
+        given = victim.forecast(panel, row, text, field=self.column)
+
+        def scores(changes: Sequence[Change]) -> Scores:
+            return finite(np.array(given(changes), dtype=np.float32))
+
+        return scores
+
+    def relaxed(
+        self, target: str, text: str, slots: Sequence[int], words: Sequence[str]
+    ) -> Relaxed:
+        """Each mixture that is tried is charged."""
+        victim, row = self._words(), self.row(target)
+        panel = self.lists.queries.take(self.lists.eligible(row))
+        given = victim.relaxed(panel, row, text, slots, words, field=self.column)
+
+        def scores(weights: "torch.Tensor") -> "torch.Tensor":
+            self.meter.charge(len(weights))
+            return given(weights)
+
+        return scores
+
+    def _words(self) -> GivesWords:
+        if not isinstance(self.victim, GivesWords):
+            raise Unsupported(_CLOSED)
+        return self.victim

@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hardrank.data import Edit
-from hardrank.recommender import TextGradient
+from hardrank.recommender import Forecast, Relaxed, TextGradient
 from hardrank.threats.desk import Desk
 from hardrank.types import Floats, Ints, Knowledge, Scores
 
@@ -98,11 +98,16 @@ class ScoreView(RankView):
 
 
 class GradientView(ScoreView):
-    """Also sees the victim's gradient by the words of the target's text."""
+    """Also sees inside the victim: its gradient by the words of the target's text, its table
+    of embeddings, what it would make of other words.
+
+    One query is one text that is read: a gradient, a forecast, each mixture of words. What
+    the attacker computes from it with the weights at hand is free, as the table is."""
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        self._gradient = desk.gradient
+        self._gradient, self._embed = desk.gradient, desk.embed
+        self._forecast, self._relaxed = desk.forecast, desk.relaxed
 
     def gradient(self, target: str, text: str) -> TextGradient:
         """First-order gain of the goal by each word's embedding; 1 query.
@@ -110,6 +115,25 @@ class GradientView(ScoreView):
         Raises `Unsupported` when the victim grants no gradients, and as `ranks`.
         """
         return self._gradient(target, text)
+
+    def embed(self, words: Sequence[str]) -> Floats:
+        """(W, D) input embeddings as `TextGradient.current` shows them, so that
+        `gradient[t] @ (embed([word])[0] - current[t])` is the first-order gain of `word` in
+        the place of word t. Free. Raises `Unsupported` for a victim that keeps it closed, as
+        the two below do."""
+        return self._embed(words)
+
+    def forecast(self, target: str, text: str) -> Forecast:
+        """From one reading of `text`, which is 1 query: what (E, N) scores to expect when words
+        join or leave it, for N changes as ((word, how many more of it), ...)."""
+        return self._forecast(target, text)
+
+    def relaxed(
+        self, target: str, text: str, slots: Sequence[int], words: Sequence[str]
+    ) -> Relaxed:
+        """Scores (B, E) as a differentiable function of weights (B, S, W): mixtures of `words`
+        in the places of the words number `slots` of `text`. B queries a call."""
+        return self._relaxed(target, text, slots, words)
 
 
 VIEWS: dict[Knowledge, type[RankView]] = {

@@ -27,7 +27,9 @@ class Frugal:
     first, and the texts that a beam through the fitted model finds best. So F fillings of S
     slots are known after about F + S queries instead of S F, edits of several words cost no
     search of their own, and every text that is kept was scored by the victim. Stops when no
-    word is left to try and `patience` rounds gained nothing, or the queries are spent.
+    word is left to try and `patience` rounds gained nothing, when the model, as far as it was
+    right so far, expects nothing better, or the queries are spent. The model does not see
+    case, marks and places: edits of these alone are not tried.
     """
 
     kind: Literal["frugal"] = "frugal"

@@ -8,9 +8,13 @@ from hardrank.attacks.text.composed import Composed
 from hardrank.attacks.text.copycat import Copycat
 from hardrank.attacks.text.deepwordbug import DeepWordBug
 from hardrank.attacks.text.frugal_words import FrugalWords
+from hardrank.attacks.text.gbda import Gbda
 from hardrank.attacks.text.genetic_words import GeneticWords
+from hardrank.attacks.text.gradient_guided import GradientGuided
+from hardrank.attacks.text.gradient_words import GradientWords
 from hardrank.attacks.text.greedy_words import GreedyWords
 from hardrank.attacks.text.homoglyph import Homoglyph
+from hardrank.attacks.text.hotflip import HotFlip
 from hardrank.attacks.text.keyword_stuffing import KeywordStuffing
 from hardrank.attacks.text.llm_rewrite import LlmRewrite
 from hardrank.attacks.text.natural_noise import NaturalNoise
@@ -31,9 +35,13 @@ __all__ = [
     "Copycat",
     "DeepWordBug",
     "FrugalWords",
+    "Gbda",
     "GeneticWords",
+    "GradientGuided",
+    "GradientWords",
     "GreedyWords",
     "Homoglyph",
+    "HotFlip",
     "KeywordStuffing",
     "LlmRewrite",
     "NaturalNoise",

@@ -20,8 +20,10 @@ __all__ = ["FrugalWords"]
 class FrugalWords:
     """Insert the most bought words or put them in place of others, led by a model of the answers.
 
-    Our own; see `Frugal`. Good where each query costs money or draws attention: the strongest
-    of the word attacks per query.
+    Our own; see `Frugal`. Good where each query costs money or draws attention: of the word
+    attacks it gains most per query, and with the same queries most. About 2 (V + W) queries
+    for a vocabulary of V words and a text of W, however many words are edited, and two dozen
+    to make sure; fewer where the goal is reached before.
     """
 
     needs: ClassVar[Knowledge] = "ranks"

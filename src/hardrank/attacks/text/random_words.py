@@ -4,8 +4,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from hardrank.attacks.vocabulary import Positions, insert, plain_words, vocabulary
-from hardrank.data import Patch
+from hardrank.attacks.parts import Shop
+from hardrank.attacks.vocabulary import Positions, insert, said
+from hardrank.data import Edit, Patch
 from hardrank.threats import Budget, Demote, Promote, RankView
 from hardrank.types import Count, GoalKind, Knowledge, Surface, spec
 
@@ -34,8 +35,7 @@ class RandomWords:
     def __call__(
         self, view: RankView, goal: Promote | Demote, budget: Budget, rng: np.random.Generator
     ) -> Patch:
-        words = vocabulary(view.items[view.column].to_list(), view.popularity, self.vocabulary)
-        edits = []
+        words, edits = Shop.of(view).vocabulary(self.vocabulary), list[Edit]()
         for item in goal.items:
             text = self._rewrite(view, item, words, budget, rng)
             if text != view.text(item):
@@ -48,8 +48,7 @@ class RandomWords:
     ) -> str:  # fmt: skip
         """Words one by one until the budget is full or the vocabulary used up."""
         text = view.text(target)
-        there = set(plain_words(text))
-        fresh = [w for w in words if w not in there]
+        fresh = [w for w in words if w not in said(text)]
         for n in rng.permutation(len(fresh))[: budget.words]:
             position = self.positions[int(rng.integers(len(self.positions)))]
             longer = insert(text, fresh[int(n)], position)

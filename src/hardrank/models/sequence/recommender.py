@@ -13,12 +13,12 @@ from torch import Tensor
 
 from hardrank.data import Queries, Slate
 from hardrank.models.common import same_items, slate_texts, top_of, whole
-from hardrank.models.sequence import losses, surfaces
+from hardrank.models.sequence import losses, surfaces, wording
 from hardrank.models.sequence.alignment import Alignment
 from hardrank.models.sequence.network import SequenceNetwork
 from hardrank.models.sequence.texts import TextSource
-from hardrank.recommender import LossSurface, TextGradient
-from hardrank.types import GoalKind, Ints, RankingLoss, Ranks, Scores, Site
+from hardrank.recommender import Forecast, LossSurface, Relaxed, TextGradient
+from hardrank.types import Floats, GoalKind, Ints, RankingLoss, Ranks, Scores, Site
 
 __all__ = ["SequenceRecommender"]
 
@@ -151,8 +151,29 @@ class SequenceRecommender:
         """Derivative of the loss of `surface` by each word of `text`, if the `field` of row
         `item` read so; its other fields stay. Raises `Unsupported` for a model without text
         and for other goals than `promote` and `demote`."""
-        slate = Slate(items=np.array([item]), texts=(text,), field=field)
-        return surfaces.text_gradient(self, goal, queries, slate)
+        return surfaces.text_gradient(self, goal, queries, _rewritten(item, text, field))
+
+    def word_embeddings(self, words: Sequence[str]) -> Floats:
+        """(W, D) sum of the input embeddings of each word's tokens. Raises `Unsupported` for
+        a model without text, as the two below do."""
+        return wording.word_embeddings(self, words)
+
+    def forecast(self, queries: Queries, item: int, text: str, *, field: str = "title") -> Forecast:
+        """What texts near `text` are expected to score; see `models.sequence.wording`."""
+        return wording.forecast(self, queries, _rewritten(item, text, field))
+
+    def relaxed(
+        self,
+        queries: Queries,
+        item: int,
+        text: str,
+        slots: Sequence[int],
+        words: Sequence[str],
+        *,
+        field: str = "title",
+    ) -> Relaxed:
+        """Scores as a function of mixtures of `words` in some words' places in `text`."""
+        return wording.relaxed(self, queries, _rewritten(item, text, field), slots, words)
 
     # Inside, used by `surfaces`
 
@@ -242,3 +263,7 @@ class SequenceRecommender:
                 torch.cat([p.by_text for p in parts]), torch.cat([p.full for p in parts])
             )
         return read.alignment
+
+
+def _rewritten(item: int, text: str, field: str) -> Slate:
+    return Slate(items=np.array([item]), texts=(text,), field=field)

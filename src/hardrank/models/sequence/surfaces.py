@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
@@ -24,7 +23,14 @@ from hardrank.types import GoalKind, Ints, RankingLoss, Scores, Site
 if TYPE_CHECKING:
     from hardrank.models.sequence.recommender import SequenceRecommender
 
-__all__ = ["perturbed_scores", "surface", "text_gradient"]
+__all__ = [
+    "perturbed_scores",
+    "scores_of",
+    "source_of",
+    "surface",
+    "text_gradient",
+    "words_before",
+]
 
 _MOVABLE: tuple[Site, ...] = ("item-vectors", "text-vectors", "token-embeddings")
 
@@ -45,7 +51,7 @@ def surface(
         measure = losses.of_items(model, queries, items, goal, loss)
 
         def climbed(delta: Tensor) -> Tensor:
-            return measure(_scores(model, queries, items, vectors.of(delta)))
+            return measure(scores_of(model, queries, items, vectors.of(delta)))
 
         return LossSurface(loss=climbed, like=vectors.like, scale=vectors.scale, mask=vectors.mask)
     raise Unsupported(f"this model has no surface for goal '{goal}' at '{site}'")
@@ -65,7 +71,7 @@ def perturbed_scores(
             return np.asarray(_history_scores(model, queries, delta).numpy())
         if goal in ("promote", "demote") and site in _MOVABLE:
             moved = _moved(model, site, items).of(delta)
-            return np.asarray(_scores(model, queries, items, moved).numpy())
+            return np.asarray(scores_of(model, queries, items, moved).numpy())
     raise Unsupported(f"this model has no surface for goal '{goal}' at '{site}'")
 
 
@@ -75,7 +81,7 @@ def text_gradient(
     """By the words that the slate's one candidate has in its rewritten field."""
     if goal not in ("promote", "demote"):
         raise Unsupported(f"the words of one item have no gradient for goal '{goal}'")
-    source = _source(model)
+    source = source_of(model)
     assert slate.texts is not None
     (text,) = slate_texts(model.items, slate, source.fields)
     tokens = source.encoder.tokenise([text])
@@ -84,29 +90,33 @@ def text_gradient(
     whitened = source.whitening(source.encoder.from_embeddings(embeds, tokens.mask))
     by_text = model.network.tower.from_text(whitened)
     measure = losses.of_items(model, queries, slate.items, goal, None)
-    scores = _scores(model, queries, slate.items, (ids + by_text, by_text))
+    scores = scores_of(model, queries, slate.items, (ids + by_text, by_text))
     (gradient,) = torch.autograd.grad(measure(scores).sum(), embeds)
     found = word_gradient(
         source.encoder.words(text), gradient[0].numpy(), embeds[0].detach().numpy()
     )
-    return _of_field(found, model.items[slate.items], slate, source.fields)
+    return _of_field(model, found, slate)
 
 
-def _of_field(
-    found: TextGradient, item: pl.DataFrame, slate: Slate, fields: tuple[str, ...]
-) -> TextGradient:
+def _of_field(model: "SequenceRecommender", found: TextGradient, slate: Slate) -> TextGradient:
     """The rewritten field's part of what was found for all fields together; zeros for a
     field that the model does not read."""
     assert slate.texts is not None
     words = tuple(wording.split(slate.texts[0]))
-    if slate.field not in fields:
+    if slate.field not in source_of(model).fields:
         nothing = np.zeros((len(words), found.gradient.shape[1]), dtype=np.float32)
         return TextGradient(words=words, gradient=nothing, current=nothing)
-    earlier = fields[: fields.index(slate.field)]
-    before = render(item, earlier)[0] if earlier else ""
-    start = len(wording.split(before)) + 1 if before else 0  # the separator counts as a word
+    start = words_before(model, slate)
     part = slice(start, start + len(words))
     return TextGradient(words=words, gradient=found.gradient[part], current=found.current[part])
+
+
+def words_before(model: "SequenceRecommender", slate: Slate) -> int:
+    """Words that the model reads before the slate's field, the separator counted as one."""
+    fields = source_of(model).fields
+    earlier = fields[: fields.index(slate.field)] if slate.field in fields else ()
+    before = render(model.items[slate.items], earlier)[0] if earlier else ""
+    return len(wording.split(before)) + 1 if before else 0
 
 
 class _Moved:
@@ -133,7 +143,7 @@ def _moved(model: "SequenceRecommender", site: Site, items: Ints) -> _Moved:
             return total + delta, None if by_text is None else by_text + delta * new
 
         return _Moved(shifted, total)
-    source = _source(model)
+    source = source_of(model)
     if site == "text-vectors":
         clean = torch.from_numpy(source.encoder.encode(model.texts_of(items)))
 
@@ -153,7 +163,7 @@ def _moved(model: "SequenceRecommender", site: Site, items: Ints) -> _Moved:
     return _Moved(encoded, like, tokens.mask)
 
 
-def _scores(
+def scores_of(
     model: "SequenceRecommender",
     queries: Queries,
     items: Ints,
@@ -208,7 +218,7 @@ def _histories(model: "SequenceRecommender", queries: Queries) -> tuple[Tensor, 
     return torch.from_numpy(lengths), torch.from_numpy(padded)
 
 
-def _source(model: "SequenceRecommender") -> TextSource:
+def source_of(model: "SequenceRecommender") -> TextSource:
     if model.source is None:
         raise Unsupported("this model reads no text")
     return model.source

@@ -1,34 +1,40 @@
 """What each attack costs and gives away, and what attacks on histories do."""
 
 from collections import Counter
+from functools import partial
 
 import polars as pl
 
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
 from hardrank.reports.layout import attack_label, number_cell, section, table
 from hardrank.reports.markup import Html, tag
+from hardrank.reports.numbers import metric_k
+from hardrank.reports.table import gain_of
 from hardrank.reports.words import metric_name, spell_of
 
 __all__ = ["costs_section", "histories_section"]
 
-_COSTS = ("words", "similarity", "cosine", "perplexity", "queries")
+_COSTS = ("er_after", "rank_after", "asr", "words", "similarity", "cosine", "perplexity", "queries")
 _HISTORIES = ("rank_before", "rank_after", "asr", "value", "events", "queries")
 _NAMES = {"value": "List kept (Jaccard)"}
 
 
 def costs_section(evidence: Evidence) -> Html:
     """On the control: what a seller pays, and what a moderator could notice."""
-    trials = dict.fromkeys(f.trial for f in evidence.of("promotion"))
-    known = [m for m in _COSTS if any(_has(evidence, "promotion", t, m) for t in trials)]
-    if not known:
+    found = evidence.of("promotion")
+    named = {metric_k(f.metric)[0]: f.metric for f in found if f.value is not None}
+    known = [named[m] for m in _COSTS if m in named]
+    if "words" not in named:
         return Html("")
+    trials = sorted(dict.fromkeys(f.trial for f in found), key=partial(_strength, evidence))
     rows = [_row(evidence, "promotion", CONTROL, trial, tuple(known)) for trial in trials]
     return section(
         "costs",
-        "What an attack costs",
-        "Means over targets on the control. Similarity and cosine compare with the original text "
-        "(characters; latent meaning), perplexity is the new text's over the old one's: none is "
-        "the victim's own judgement, and none proves that a moderator would not notice.",
+        "What each attack wins and costs",
+        "Means over targets on the control, the strongest first. Similarity and cosine compare "
+        "with the original text (characters; latent meaning), perplexity is the new text's over the old one's, in "
+        "powers of ten: none is the victim's own judgement, and none proves that a moderator "
+        "would not notice.",
         table("Costs", ["Attack", *(_NAMES.get(m, metric_name(m)) for m in known)], rows),
         _cheapest(evidence),
     )
@@ -64,9 +70,10 @@ def _row(
     return tag("tr", tag("th", attack_label(trial), scope="row"), named, numbers)
 
 
-def _has(evidence: Evidence, audit: str, trial: str, metric: str) -> bool:
-    found = evidence.one(audit, subject=evidence.subject(CONTROL), trial=trial, metric=metric)
-    return found is not None and found.value is not None
+def _strength(evidence: Evidence, trial: str) -> tuple[float, str]:
+    """Sort key: the most exposure on the control first, ties by name."""
+    gain = gain_of(evidence, CONTROL, trial)
+    return (-gain.value if gain is not None and gain.value is not None else 1.0, trial)
 
 
 def _cheapest(evidence: Evidence) -> Html:
