@@ -12,6 +12,7 @@ default runs/text_attack_victim, which is trained first if it is not there (thre
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -115,11 +116,10 @@ def measure(stage: text_victim.Scene, pairs: list[tuple[str, str]], asked: Any) 
         short = {k: {n: v for n, v in c.items() if n != "rows"} for k, c in compared.items()}
         print(json.dumps({"ratios": ratios, "attacks": short}, indent=1))
         return
-    names = " ".join(a if "{" not in a else f"'{a}'" for a in asked.attacks)
     common.write_result(
         "text_attack_vs_textattack",
         claim=claim(ratios, compared),
-        command=f"python benchmarks/text_attack_vs_textattack.py --attacks {names}",
+        command=shlex.join(["python", "benchmarks/text_attack_vs_textattack.py", *sys.argv[1:]]),
         ratio=ratios["time_ratio"],
         ratio_means="CPU seconds, ours over TextAttack 0.3.11",
         aim=0.1,

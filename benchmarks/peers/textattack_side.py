@@ -89,9 +89,10 @@ class Victim(ModelWrapper):
             worst = max(worst, float((scores - torch.tensor(probe["scores"])).abs().max()))
         if worst > TOLERANCE:
             raise SystemExit(f"another victim: scores differ by {worst}")
-        for self.target, target in enumerate(self.ask["targets"]):
+        for n, target in enumerate(self.ask["targets"]):
+            self.target = n
             soft = self([target["fields"][self.ask["title_at"]]])[0, 0]
-            users = (~self.arrays["thresholds"][self.target].isnan()).sum()
+            users = (~self.arrays["thresholds"][n].isnan()).sum()
             if abs(float((soft * users).log()) - target["value"]) > 10 * TOLERANCE:
                 raise SystemExit(f"another goal: target {target['id']}")
         return worst

@@ -11,11 +11,13 @@ from hardrank.attacks.draft import Draft
 from hardrank.attacks.vocabulary import said
 from hardrank.threats import GradientView
 from hardrank.types import Floats
-from hardrank.wording import split
+from hardrank.wording import spans
 
-__all__ = ["NEUTRAL", "Flips", "Place"]
+__all__ = ["Flips", "Place", "Site", "fill", "opened"]
 
 Place = Literal["front", "end", "instead"]
+Site = tuple[int, Place]
+"""A slot, and where in it."""
 NEUTRAL = "the"
 """Stands where a word may be inserted while the gradient there is asked for."""
 
@@ -33,7 +35,7 @@ class Flips:
 
     draft: Draft
     words: tuple[str, ...]
-    sites: tuple[tuple[int, Place], ...]
+    sites: tuple[Site, ...]
     gains: Floats
     """(S, W + 1), the last column for leaving out what stands there; -inf where nothing is
     changed or nothing can be left out."""
@@ -44,13 +46,15 @@ class Flips:
     ) -> "Flips":
         """embeddings: (W, D) of `GradientView.embed`."""
         assert isinstance(aim.view, GradientView)
-        open_draft, sites = opened(draft, ends)
-        found = aim.view.gradient(aim.target, open_draft.text)
-        where = places(open_draft, sites, draft)
+        sites = _sites(draft, ends)
+        text, where = opened(draft, sites)
+        found = aim.view.gradient(aim.target, text)
         there = said(draft.text)
         stays = np.array([w in there for w in words], dtype=bool)
         gains = np.full((len(sites), len(words) + 1), -np.inf, dtype=np.float32)
         for row, ((_, place), own) in enumerate(zip(sites, where, strict=True)):
+            if not own:  # what stands there is no word
+                continue
             now = float((found.gradient[own] * found.current[own]).sum())
             gains[row, :-1] = embeddings @ found.gradient[own].mean(axis=0) - now
             gains[row, :-1][stays] = -np.inf
@@ -68,7 +72,13 @@ class Flips:
                 yield fill(self.draft, self.sites[row], word)
 
 
-def fill(draft: Draft, site: tuple[int, Place], word: str) -> Draft:
+def _sites(draft: Draft, ends: Sequence[Place]) -> list[Site]:
+    sites: list[Site] = [(slot, "instead") for slot, word in enumerate(draft.words) if word]
+    doors: tuple[Site, ...] = ((0, "front"), (len(draft.words) - 1, "end"))
+    return [*sites, *(door for door in doors if door[1] in ends)]
+
+
+def fill(draft: Draft, site: Site, word: str) -> Draft:
     """The draft with a word at a site."""
     slot, place = site
     now = draft.words[slot]
@@ -77,33 +87,22 @@ def fill(draft: Draft, site: tuple[int, Place], word: str) -> Draft:
     return draft.put(slot, f"{word} {now}" if place == "front" else f"{now} {word}")
 
 
-def opened(draft: Draft, ends: Sequence[Place]) -> tuple[Draft, list[tuple[int, Place]]]:
-    """The draft with a neutral word at each end that is open, and all sites."""
-    last = len(draft.words) - 1
-    sites: list[tuple[int, Place]] = [
-        (slot, "instead") for slot, word in enumerate(draft.words) if word
-    ]
-    doors: tuple[tuple[Place, int], ...] = (("front", 0), ("end", last))
-    for place, slot in doors:
-        if place in ends:
-            sites.append((slot, place))
-            draft = fill(draft, (slot, place), NEUTRAL)
-    return draft, sites
-
-
-def places(open_draft: Draft, sites: Sequence[tuple[int, Place]], draft: Draft) -> list[list[int]]:
-    """Which words of the opened text stand at each site."""
-    starts = np.cumsum([0, *(len(split(word)) for word in open_draft.words)]).tolist()
-    kinds = {place for _, place in sites}
-    out = []
+def opened(draft: Draft, sites: Sequence[Site]) -> tuple[str, list[list[int]]]:
+    """The text with a neutral word wherever one of the sites inserts, and which words of that
+    text stand at each site: those that share a character with it."""
+    ends = [place for _, place in sites if place != "instead"]
+    made = draft
+    for site in sites:
+        made = fill(made, site, NEUTRAL) if site[1] != "instead" else made
+    words, found, last = spans(made.text), [], len(draft.words) - 1
     for slot, place in sites:
-        first, stop = starts[slot], starts[slot + 1]
+        start, end = made.places[slot]
         if place == "front":
-            stop = first + 1
+            end = start + len(NEUTRAL)
         elif place == "end":
-            first = stop - 1
+            start = end - len(NEUTRAL)
         else:
-            first += int("front" in kinds and slot == 0)
-            stop -= int("end" in kinds and slot == len(draft.words) - 1)
-        out.append(list(range(first, stop)))
-    return out
+            start += (len(NEUTRAL) + 1) * ("front" in ends and slot == 0)
+            end -= (len(NEUTRAL) + 1) * ("end" in ends and slot == last)
+        found.append([n for n, (a, b) in enumerate(words) if a < end and start < b])
+    return made.text, found

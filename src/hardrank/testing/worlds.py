@@ -94,7 +94,7 @@ class WordTaste:
         self, goal: GoalKind, queries: Queries, item: int, text: str, *, field: str = "title"
     ) -> TextGradient:
         """Of the mean score (negative for `demote`): the same mean taste under every word."""
-        words = tuple(text.split())
+        words = tuple(split(text))
         slope = self.tastes(queries).mean(axis=0) * (-1 if goal == "demote" else 1)
         current = np.stack([self.counts([w])[0] for w in words]) if words else self.counts([])
         return TextGradient(words=words, gradient=np.tile(slope, (len(words), 1)), current=current)

@@ -1,6 +1,6 @@
 """The users through whose lists an attacker observes, and what those lists look like."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,11 +28,13 @@ class PanelLists:
     """(Q, I) each row of `standing`, sorted."""
     unseen: Ints
     """(Q,) number of items that the query has not seen."""
+    _kept: dict[tuple[int, int], tuple[Ints, Floats]] = field(default_factory=dict)
+    """(item, k) -> eligible queries and thresholds of the latest item: an attack asks about
+    one item again and again."""
 
     def eligible(self, item: int) -> Ints:
         """(E,) the queries that have not seen the item: only they can be shown it."""
-        seen = self.queries.owners[self.queries.items == item]
-        return np.setdiff1d(np.arange(len(self.queries)), seen)
+        return self._of(item, 1)[0]
 
     def ranks(self, item: int, scores: Scores) -> Ints:
         """(E, N) ranks, from 1, that scores (E, N) give the item among the unseen items of the
@@ -51,7 +53,21 @@ class PanelLists:
     def thresholds(self, item: int, k: int) -> Floats:
         """(E,) the k-th best score among the unseen items other than `item`: what it has to
         exceed to enter the top k. -inf where the query has fewer than k others."""
-        rows = self.eligible(item)
+        return self._of(item, k)[1]
+
+    def _of(self, item: int, k: int) -> tuple[Ints, Floats]:
+        if (item, k) not in self._kept:
+            for old in [key for key in self._kept if key[0] != item]:
+                del self._kept[old]
+            seen = self.queries.owners[self.queries.items == item]
+            rows = np.setdiff1d(np.arange(len(self.queries)), seen)
+            found = rows, self._thresholds(rows, item, k)
+            for array in found:
+                array.setflags(write=False)
+            self._kept[item, k] = found
+        return self._kept[item, k]
+
+    def _thresholds(self, rows: Ints, item: int, k: int) -> Floats:
         lists, own = self.ascending[rows], self.standing[rows, item]
         count = lists.shape[1]
         kth = lists[:, count - k] if k <= count else np.full(len(rows), -np.inf)

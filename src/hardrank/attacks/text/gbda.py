@@ -1,6 +1,6 @@
 """White box: search a distribution over words by gradient descent, then sample from it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -8,14 +8,13 @@ import numpy as np
 
 from hardrank.attacks.aim import Aim
 from hardrank.attacks.draft import Draft
-from hardrank.attacks.flips import NEUTRAL, Flips, Place, fill
+from hardrank.attacks.flips import Flips, Site, fill, opened
 from hardrank.attacks.parts import Shop
 from hardrank.attacks.trail import Trail
 from hardrank.attacks.vocabulary import Positions
 from hardrank.data import Edit, Patch
 from hardrank.threats import Budget, Demote, GradientView, Promote
 from hardrank.types import Count, Floats, GoalKind, Knowledge, Positive, Surface, spec
-from hardrank.wording import split
 
 if TYPE_CHECKING:
     import torch
@@ -84,6 +83,8 @@ class Gbda:
             return aim.text
         flips = Flips.of(aim, Draft.of(aim.text), words, embeddings, self.positions)
         plan = _Plan.of(flips, most)
+        if not plan.sites:
+            return aim.text
         steps = self.steps if left is None else min(self.steps, (left - 1) // 2 // self.batch)
         logits = self._descend(aim, plan, words, steps, rng) if steps else plan.start
         trail = Trail.of(aim)
@@ -99,27 +100,36 @@ class Gbda:
         import torch
 
         assert isinstance(aim.view, GradientView)
-        scores = aim.view.relaxed(aim.target, plan.text, plan.slots, words)
+        scores, worth = aim.view.relaxed(aim.target, plan.text, plan.slots, words), _worth(aim)
         logits = torch.from_numpy(plan.start.copy()).requires_grad_(True)
-        adam = torch.optim.Adam([logits], lr=self.learning_rate)
-        for _ in range(steps):
+        mean, square = np.zeros((2, *plan.start.shape), dtype=np.float32)
+        for step in range(1, steps + 1):
             noise = rng.gumbel(size=(self.batch, *plan.start.shape)).astype(np.float32)
             weights = ((logits + torch.from_numpy(noise)) / self.temperature).softmax(-1)
-            loss = -_worth(aim, scores(weights)).mean()
-            (logits.grad,) = torch.autograd.grad(loss, logits)
-            adam.step()
+            loss = -worth(scores(weights)).mean()
+            slope = torch.autograd.grad(loss, logits)[0].numpy()
+            mean += (slope - mean) * 0.1
+            square += (slope**2 - square) * 0.001
+            ahead = mean / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+            with torch.no_grad():
+                logits -= torch.from_numpy(self.learning_rate * ahead)
         out: Floats = logits.detach().numpy()
         return out
 
 
-def _worth(aim: Aim, scores: "torch.Tensor") -> "torch.Tensor":
-    """(B, E) -> (B,) as `Aim` values them, differentiable."""
+def _worth(aim: Aim) -> "Callable[[torch.Tensor], torch.Tensor]":
+    """(B, E) scores -> (B,) as `Aim` values them, differentiable."""
     import torch
 
     assert isinstance(aim.view, GradientView)
     thresholds = torch.from_numpy(aim.view.thresholds(aim.target)[aim.users])
-    margins = (scores[:, torch.from_numpy(aim.users)] - thresholds) / aim.spread
-    return aim.sign * torch.nn.functional.logsigmoid(margins).logsumexp(-1)
+    users = torch.from_numpy(aim.users)
+
+    def worth(scores: "torch.Tensor") -> "torch.Tensor":
+        margins = (scores[:, users] - thresholds) / aim.spread
+        return aim.sign * torch.nn.functional.logsigmoid(margins).logsumexp(-1)
+
+    return worth
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +137,7 @@ class _Plan:
     """The places that are searched."""
 
     draft: Draft
-    sites: tuple[tuple[int, Place], ...]
+    sites: tuple[Site, ...]
     """(S,)"""
     text: str
     """With a neutral word wherever one is to be inserted."""
@@ -138,36 +148,33 @@ class _Plan:
 
     @classmethod
     def of(cls, flips: Flips, most: int) -> "_Plan":
-        gains = flips.gains[:, :-1]
-        rows = np.sort(np.argsort(-gains.max(axis=1), kind="stable")[:most]).tolist()
+        gains, best = flips.gains[:, :-1], flips.gains[:, :-1].max(axis=1)
+        order = [n for n in np.argsort(-best, kind="stable") if not np.isneginf(best[n])]
+        rows = sorted(order[:most])
         sites = [flips.sites[row] for row in rows]
-        draft = flips.draft
-        held, slots = draft, []
-        for site in sites:
-            held = fill(held, site, NEUTRAL) if site[1] != "instead" else held
-        starts = np.cumsum([0, *(len(split(word)) for word in held.words)]).tolist()
-        for slot, place in sites:
-            inside = (slot, "front") in sites and place != "front"
-            slots.append(starts[slot + 1] - 1 if place == "end" else starts[slot] + int(inside))
+        text, slots = opened(flips.draft, sites)
         chosen = gains[rows]
         finite = np.where(np.isneginf(chosen), chosen[~np.isneginf(chosen)].min(initial=0), chosen)
         spread = finite.std(axis=1, keepdims=True)
         start = (finite - finite.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
-        return cls(draft, tuple(sites), held.text, tuple(slots), start.astype(np.float32))
+        first = tuple(own[0] for own in slots)
+        return cls(flips.draft, tuple(sites), text, first, start.astype(np.float32))
 
     def drawn(
         self, logits: Floats, words: Sequence[str], most: int, rng: np.random.Generator
     ) -> Iterator[Draft]:
-        """The likeliest words, then samples, and with them what is left when one is not used."""
+        """The likeliest words together, then without one of them each, then samples."""
+        likeliest = [words[n] for n in logits.argmax(axis=-1)]
+        everywhere = range(len(self.sites))
+        yield self._filled(likeliest, everywhere)
+        for left_out in everywhere:
+            yield self._filled(likeliest, [n for n in everywhere if n != left_out])
         noise = rng.gumbel(size=(4 * most, *logits.shape))
-        noise[0] = 0
-        for choice in (logits + noise).argmax(axis=-1).tolist():
-            yield self._filled(words, choice)
+        for choice in (logits + noise).argmax(axis=-1):
+            yield self._filled([words[n] for n in choice], everywhere)
 
-    def _filled(self, words: Sequence[str], choice: Sequence[int]) -> Draft:
+    def _filled(self, words: Sequence[str], used: Sequence[int]) -> Draft:
         made = self.draft
-        for site, word in sorted(
-            zip(self.sites, choice, strict=True), key=lambda entry: entry[0][1] != "instead"
-        ):
-            made = fill(made, site, words[word])
+        for n in used:  # the ends come last among the sites, so what is inserted stays
+            made = fill(made, self.sites[n], words[n])
         return made
