@@ -42,7 +42,8 @@ def soft(margins: list[float], spread: float) -> float:
 
 def test_scores_by_hand() -> None:
     """Users 0, 1, 2 have not seen f: thresholds 1, 6, 3, scores -1, -2, -1; their margins -2,
-    -8, -4 have the variance 56/9, and t is a tenth of its root. With moon, f scores 3, 6, 3: margins 2, 0, 0."""
+    -8, -4 have the variance 56/9, and t is a tenth of its root. With moon, f scores 3, 6, 3:
+    margins 2, 0, 0."""
     one, spread = made(), math.sqrt(56 / 9) / 10
     assert one.spread == pytest.approx(spread)
     assert one.margins.tolist() == [-2, -8, -4]

@@ -12,8 +12,15 @@ from hardrank.testing import AttackContract
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(TextAttack)
 
 for _attack in ATTACKS:
-    if _attack in (text.LlmRewrite, text.Pwws, text.TextFooler, text.GeneticWords, text.BertAttack):
-        continue  # these need a writer or words: test_whole_text.py and test_recipes_words.py
+    if _attack in (
+        text.LlmRewrite,
+        text.Pwws,
+        text.TextFooler,
+        text.GeneticWords,
+        text.BertAttack,
+        text.Gbda,
+    ):
+        continue  # need a writer, words or patience: test_whole_text, _recipes_words, _white_box
     _name = f"Test{_attack.__name__}"
     globals()[_name] = type(_name, (AttackContract,), {"attack": _attack()})
 

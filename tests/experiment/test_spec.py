@@ -39,7 +39,7 @@ def harden(rest: str) -> str:
 
 
 def trial(threat: str = THREAT, attacks: str = GREEDY) -> str:
-    return BASE + "[[trials]]\n" + THREAT + GREEDY + "[[trials]]\n" + threat + attacks
+    return BASE + "[[trials]]\n" + THREAT + GREEDY + "[[trials]]\nname = 'two'\n" + threat + attacks
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_what_is_right_becomes_frozen_specs() -> None:
     assert made.seeds == (3, 4)
     assert (made.data, made.model) == (Marketplace(), Sasrec())
     assert made.trials[1].attacks == (GreedyWords(),)
-    assert made.trials[1].labels() == ["greedy-words"]
+    assert made.trials[1].labels() == ["greedy-words (two)"]
     assert made.trials[0].attacks != (Copycat(),)
 
 

@@ -5,10 +5,35 @@ from typing import get_args
 import pytest
 
 from hardrank.hardening import Adversarial
-from hardrank.perturbations import FGM, FGSM, PGD, Gaussian, Inner
+from hardrank.perturbations import (
+    APGD,
+    FGM,
+    FGSM,
+    LBFGS,
+    PGD,
+    RFGSM,
+    CarliniWagner,
+    Ensemble,
+    Gaussian,
+    Inner,
+    Momentum,
+    Uniform,
+)
 from hardrank.testing.objectives import ObjectiveContract
 
-INNER = [Gaussian(), FGSM(random_start=True), FGM(), PGD(steps=2, restarts=2)]
+INNER = [
+    Gaussian(),
+    Uniform(),
+    FGSM(random_start=True),
+    RFGSM(),
+    FGM(),
+    PGD(steps=2, restarts=2),
+    Momentum(steps=2),
+    APGD(steps=2),
+    CarliniWagner(steps=2, searches=1),
+    LBFGS(steps=2, searches=1),
+    Ensemble(),
+]
 
 
 def test_every_inner_maximiser_is_here() -> None:

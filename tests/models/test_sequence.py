@@ -575,6 +575,76 @@ def test_text_gradient_of_each_field(fitted: Fitted) -> None:
         model.text_gradient("promote", queries, 3, "a b", field="colour")
 
 
+@READERS
+def test_word_embeddings_are_what_the_gradient_shows(kind: str, fitted: Fitted) -> None:
+    """`mugs` is two tokens, whose embeddings are summed."""
+    model, queries = fitted(kind), world().histories().take(np.arange(4))
+    words = ["bad", "mugs", "for", "kitchen"]
+    found = model.text_gradient("promote", queries, 15, " ".join(words))
+    assert np.allclose(model.word_embeddings(words), found.current, atol=1e-6)
+    assert model.word_embeddings([]).shape == (0, 16)
+
+
+@READERS
+def test_a_forecast_of_no_change_is_the_score(kind: str, fitted: Fitted) -> None:
+    """And words that join and leave again are no change; others are, for new items too."""
+    model, queries = fitted(kind), world().histories().take(np.arange(20))
+    for item in (15, 22):
+        foretold = model.forecast(queries, item, "bad mug")
+        found = foretold([(), (("red", 1), ("red", -1)), (("lamp", 1),), (("mug", -1),)])
+        score = model.score(queries, Slate(items=np.array([item]), texts=("bad mug",)))
+        assert np.allclose(found[:, :2], score, atol=1e-5)
+        assert np.abs(found[:, 2:] - score).max(axis=0).min() > 1e-4
+        assert foretold([]).shape == (20, 0)
+
+
+@READERS
+def test_a_forecast_moves_the_text_towards_the_word(kind: str, fitted: Fitted) -> None:
+    """By four tenths of the word's own vector: with the formula, step by step."""
+    model, item = fitted(kind), 15
+    queries = world().histories().take(np.arange(5))
+    assert model.source is not None
+    encoder = model.source.encoder
+    clean, *words = encoder.encode(["new thing . bad mug", "lamp", "mug"])
+    moved = clean + 0.4 * (2 * words[0] - words[1])
+    moved = torch.from_numpy(moved / np.linalg.norm(moved))
+    with torch.no_grad():
+        by_text = model.network.tower.from_text(model.source.whitening(moved))
+        expected = model.read(queries)[0] @ (model.parts(np.array([item]))[0][0] + by_text)
+    found = model.forecast(queries, item, "bad mug")([(("lamp", 2), ("mug", -1))])
+    assert np.allclose(found[:, 0], expected.numpy(), atol=1e-4)
+
+
+@READERS
+@pytest.mark.parametrize("item", [15, 22])
+def test_mixtures_at_the_corners_are_texts(kind: str, item: int, fitted: Fitted) -> None:
+    """Words of one token each; `mugs` has two, which the mixture takes the place of."""
+    model, queries = fitted(kind), world().histories().take(np.arange(6))
+    mixed = model.relaxed(queries, item, "bad mugs for the kitchen", [1, 4], ["lamp", "red", "mug"])
+    weights = torch.zeros(2, 2, 3)
+    weights[0, 0, 0] = weights[0, 1, 1] = weights[1, 0, 2] = weights[1, 1, 0] = 1
+    weights.requires_grad_(True)
+    found = mixed(weights)
+    texts = ("bad lamp for the red", "bad mug for the lamp")
+    expected = model.score(queries, Slate(items=np.array([item] * 2), texts=texts))
+    assert np.allclose(found.detach().numpy(), expected.T, atol=1e-4)
+    (slope,) = torch.autograd.grad(found.sum(), weights)
+    assert slope.abs().min() > 0
+
+
+def test_a_field_that_is_not_read_changes_nothing(fitted: Fitted) -> None:
+    model, queries = fitted("text-sequence"), world().histories().take(np.arange(3))
+    score = model.score(queries, Slate(items=np.array([3])))
+    found = model.forecast(queries, 3, "a b", field="item_id")([(), (("lamp", 1),)])
+    assert np.allclose(found, score, atol=1e-5)
+    mixed = model.relaxed(queries, 3, "a b", [0], ["lamp"], field="item_id")
+    assert np.allclose(mixed(torch.ones(1, 1, 1)).detach().numpy(), score.T, atol=1e-4)
+    beyond = " ".join(["red"] * 40)  # of which the model reads 32 tokens
+    late = model.relaxed(queries, 3, beyond, [39], ["lamp"])(torch.ones(1, 1, 1))
+    clean = model.score(queries, Slate(items=np.array([3]), texts=(beyond,)))
+    assert np.allclose(late.detach().numpy(), clean.T, atol=1e-4)
+
+
 def test_what_is_not_granted_is_said(fitted: Fitted) -> None:
     queries, rows = world().histories().take(np.arange(3)), np.array([0, 1, 2])
     model = fitted("sasrec")
@@ -582,6 +652,13 @@ def test_what_is_not_granted_is_said(fitted: Fitted) -> None:
         model.surface("token-embeddings", "promote", queries, rows)
     with pytest.raises(Unsupported, match="reads no text"):
         model.text_gradient("promote", queries, 1, "good mug")
+    for ask in (
+        lambda: model.word_embeddings(["mug"]),
+        lambda: model.forecast(queries, 1, "good mug"),
+        lambda: model.relaxed(queries, 1, "good mug", [0], ["bad"]),
+    ):
+        with pytest.raises(Unsupported, match="reads no text"):
+            ask()
     with pytest.raises(Unsupported, match="'degrade' at 'item-vectors'"):
         model.surface("item-vectors", "degrade", queries, rows)
     with pytest.raises(Unsupported, match="no history vectors"):

@@ -23,7 +23,7 @@ from hardrank.testing import (
 )
 from hardrank.testing.objectives import ObjectiveContract
 from hardrank.training.objective import Plain, Step, TrainableNetwork
-from hardrank.types import Scores, spec
+from hardrank.types import Knowledge, Scores, spec
 
 
 class TestWordTaste(RecommenderContract):
@@ -102,6 +102,8 @@ def test_the_attack_contract_catches_what_is_no_text() -> None:
 @spec
 class Spendthrift(GreedyWords):
     """Asks again and again where that is thought to be free, or the end is in sight."""
+
+    needs: ClassVar[Knowledge] = "scores"
 
     def __call__(self, view: Any, goal: Any, budget: Any, rng: Any) -> Patch:
         item = goal.items[0]

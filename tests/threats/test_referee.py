@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hardrank.attacks import Copycat, GreedyWords, RandomWords
+from hardrank.attacks import Copycat, GreedyWords, HotFlip, RandomWords
 from hardrank.context import RunContext
 from hardrank.data import AddProfile, Patch, RewriteItem
 from hardrank.errors import DataError, FoulPlay, Unsupported
@@ -103,7 +103,7 @@ def test_whole_text_is_for_attacks_made_for_it() -> None:
 @pytest.mark.parametrize(
     ("attack", "model", "message"),
     [
-        (GreedyWords(), threat(knowledge="ranks"), "needs scores, the threat grants ranks"),
+        (HotFlip(), threat(knowledge="ranks"), "needs gradients, the threat grants ranks"),
         (
             GreedyWords(),
             threat(surface="reviews"),
@@ -206,10 +206,10 @@ def test_mount_all_reports_what_could_not_run(tmp_path: Path) -> None:
     log = tmp_path / "m.jsonl"
     for _ in range(2):
         matches = mount_all(
-            [GreedyWords(), Copycat()], threat(knowledge="ranks"), WORLD.victim, WORLD.data,
+            [HotFlip(), Copycat()], threat(knowledge="ranks"), WORLD.victim, WORLD.data,
             panel=WORLD.panel, targets=["f"], log=log,
         )  # fmt: skip
-        assert matches[0].error == "attack 'greedy-words' needs scores, the threat grants ranks"
+        assert matches[0].error == "attack 'hotflip' needs gradients, the threat grants ranks"
         assert (len(matches[0].patch), matches[0].queries, matches[1].error) == (0, 0, None)
     assert len(log.read_text("utf-8").splitlines()) == 2
 

@@ -35,7 +35,7 @@ class GradientWords:
     are ranked by `GradientView.forecast`: the victim's own head on the text's vector moved
     towards a word's. Exact for bags of words. Once the budget of words is full, single edits
     are exchanged for better ones. Each step costs one query for the reading and `rescored`
-    for the answers; about 400 for three words.
+    for the answers; about 420 for three words.
     """
 
     needs: ClassVar[Knowledge] = "gradients"
@@ -52,7 +52,7 @@ class GradientWords:
     """Also put words in place of others, and leave words out."""
     rescored: Count = 50
     """Texts scored exactly at each step."""
-    patience: Count = 3
+    patience: Count = 5
     """Steps in a row without a gain before it stops."""
 
     def __call__(
