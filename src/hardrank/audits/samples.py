@@ -61,8 +61,8 @@ user id, a target's item id, or a check's name; `group` head, mid, tail, cold, .
 their top `k`, at mean rank `rank_before` / `rank_after`; `excluded` a target that met the
 goal before any attack (its `success` is null, as it is where `error` says why nothing ran);
 `similarity` of both texts to the referee's judge, `cosine` to a latent one (LSA), `perplexity`
-log10 of the new text's perplexity over the old one's under an n-gram model of the catalogue, `events` of a
-history that were changed;
+log10 of the new text's perplexity over the old one's under an n-gram model of the catalogue,
+`events` of a history that were changed;
 `value` and `label` whatever the audit says: a check's statistic, a classifier's probability
 of class 1 and the true class.
 """
