@@ -33,8 +33,8 @@ def costs_section(evidence: Evidence) -> Html:
         "What each attack wins and costs",
         "Means over targets on the control, the strongest first. Similarity and cosine compare "
         "with the original text (characters; latent meaning), perplexity is the new text's over "
-        "the old one's, in powers of ten: none is the victim's own judgement, and none proves that a moderator "
-        "would not notice.",
+        "the old one's, in powers of ten: none is the victim's own judgement, and none proves "
+        "that a moderator would not notice.",
         table("Costs", ["Attack", *(_NAMES.get(m, metric_name(m)) for m in known)], rows),
         _cheapest(evidence),
     )
