@@ -35,7 +35,7 @@ class GradientWords:
     are ranked by `GradientView.forecast`: the victim's own head on the text's vector moved
     towards a word's. Exact for bags of words. Once the budget of words is full, single edits
     are exchanged for better ones. Each step costs one query for the reading and `rescored`
-    for the answers; about 420 for three words.
+    for the answers; 300 to 470 for three words.
     """
 
     needs: ClassVar[Knowledge] = "gradients"

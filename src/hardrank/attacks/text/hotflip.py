@@ -28,8 +28,8 @@ class HotFlip:
     embedding that stands there. The paper flips characters of a classifier and trusts the
     estimate; here words of an item are flipped, and the most promising are scored exactly
     before one is kept, since through a deep encoder the estimate is rough (rank correlation
-    with the true gain 0.0 to 0.3 on real titles): `gradient-words` foretells better. Each
-    step costs one query per gradient and `rescored` for the answers.
+    with the true gain 0.0 to 0.3 on titles of Amazon Beauty): `gradient-words` foretells
+    better. Each step costs one query per gradient and `rescored` for the answers.
     """
 
     needs: ClassVar[Knowledge] = "gradients"

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["forecast", "relaxed", "word_embeddings"]
 
 _JOINS = 0.4
-"""Length of a word's own unit vector where it joins a text's: on three catalogues (titles of
-3, 11 and 40 words) the order of 400 insertions that it foretells came nearest to the true one
-between 0.2 and 0.4, and the best of them was hardly ever missed among the first 50."""
+"""Length of a word's own unit vector where it joins a text's. Of 0.2, 0.4 and 0.8, tried on 21
+targets of three catalogues with one model each: 0.2 and 0.4 order insertions about equally
+well, and 0.4 loses less where only the first 20 are looked at."""
 
 
 def word_embeddings(model: "SequenceRecommender", words: Sequence[str]) -> Floats:
@@ -48,9 +48,10 @@ def forecast(model: "SequenceRecommender", queries: Queries, slate: Slate) -> Fo
 
         v' = unit(v + 0.4 sum_w n_w u_w),    u_w = what the encoder makes of the word alone
 
-    and everything after v' (whitening, adapter, product with the histories) is exact. On real
-    titles that orders insertions far better (rank correlation 0.4 to 0.7) than the gradient
-    by input embeddings (0.0 to 0.3), as a word's effect is not linear down there.
+    and everything after v' (whitening, adapter, product with the histories) is exact. The
+    order it gives insertions had a mean rank correlation with the true one of 0.41 (ML-100K),
+    0.65 (Industrial) and 0.71 (Beauty); on Beauty the gradient by input embeddings at one
+    inserted word had 0.00 to 0.27, as a word's effect is not linear down there.
     """
     source, reads = source_of(model), slate.field in source_of(model).fields
     texts = slate_texts(model.items, slate, source.fields)
