@@ -92,7 +92,9 @@ def test_every_mistake_is_named(hardrank: Call, reader: Path, tmp_path: Path) ->
     broken = run(hardrank, reader, tmp_path, "-a", "{ kind = ")
     assert broken.exit_code == 2 and "not TOML" in broken.stderr
     query = run(hardrank, reader, tmp_path, "-a", "random-words", "--surface", "query-text")
-    assert query.exit_code != 0 and "query-text" in query.stderr
+    assert query.exit_code == 2 and "--surface query-text: must be one of" in query.stderr
+    flip = run(hardrank, reader, tmp_path, "-a", "copycat", "--goal", "flip")
+    assert flip.exit_code == 2 and "--goal flip: must be one of promote, demote" in flip.stderr
     nothing = tmp_path / "none.jsonl"
     nothing.write_text("")
     empty = hardrank("attack", "replay", nothing, reader)

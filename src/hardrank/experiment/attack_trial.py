@@ -14,6 +14,9 @@ from hardrank.findings import Finding
 
 __all__ = ["outcome_table", "trial_of"]
 
+_GOALS = ("promote", "demote", "degrade")
+_SURFACES = ("item-text", "history")
+"""What a bundle can be attacked on; queries and features are attacked from Python."""
 _HEADS = {
     "er_before": "ER before", "er_after": "ER after", "rank_before": "rank before",
     "rank_after": "rank after", "asr": "ASR", "value": "list kept", "words": "words",
@@ -35,6 +38,13 @@ def trial_of(
     users: int,
 ) -> Trial:
     """Raises `ConfigError` that lists all mistakes. Each attack is a kind or a TOML table."""
+    wrong = [
+        f"--{name} {value}: must be one of {', '.join(allowed)}"
+        for name, value, allowed in (("goal", goal, _GOALS), ("surface", surface, _SURFACES))
+        if value not in allowed
+    ]
+    if wrong:
+        raise ConfigError("attack run", wrong)
     wanted: dict[str, Any] = {"kind": goal, "k": k}
     if items:
         wanted["items"] = items if ":" in items else [i.strip() for i in items.split(",")]

@@ -1,9 +1,7 @@
 """What the file of `hardrank audit` can say, and every mistake in it at once."""
 
 import json
-import re
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +14,7 @@ from hardrank.data.sources import Source
 from hardrank.data.splits import LeaveOneOut, Splitter
 from hardrank.errors import ConfigError
 from hardrank.experiment.mistakes import mistakes
-from hardrank.experiment.spec import Trial, data_folder
+from hardrank.experiment.spec import Trial, expanded, read_toml
 from hardrank.experiment.thresholds import Threshold, names_of, parse_threshold
 from hardrank.types import Count, Positive, spec
 from hardrank.victims import BundleVictim, Victim, named_victim
@@ -85,7 +83,6 @@ class Audit:
 
 
 _ADAPTER: TypeAdapter[Audit] = TypeAdapter(Audit)
-_VARIABLE = re.compile(r"\$HARDRANK_DATA\b")
 
 
 def load_audit(path: Path, victim: str | None = None) -> Audit:
@@ -93,16 +90,7 @@ def load_audit(path: Path, victim: str | None = None) -> Audit:
     stays; a victim of another kind takes its place.
 
     Raises `ConfigError` that lists all mistakes of the file."""
-    if not path.is_file():
-        raise ConfigError(str(path), ["no such file"])
-    try:
-        raw = tomllib.loads(path.read_bytes().decode("utf-8"))
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise ConfigError(str(path), [f"line {line}: not UTF-8; save the file as UTF-8"]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(path), [f"not TOML: {error}"]) from error
-    return parse_audit(raw, source=str(path), victim=victim)
+    return parse_audit(read_toml(path), source=str(path), victim=victim)
 
 
 def parse_audit(
@@ -114,7 +102,7 @@ def parse_audit(
         same = isinstance(stated, Mapping) and stated.get("kind") == named["kind"]
         raw = {**raw, "victim": {**(stated or {}), **named} if same else named}
     try:  # strict JSON: lists become tuples, but "3" or true is no number
-        text = json.dumps(_expanded(raw), default=str)
+        text = json.dumps(expanded(raw), default=str)
         audit = _ADAPTER.validate_json(text, strict=True)
     except ValidationError as error:
         raise ConfigError(source, [_hinted(m) for m in mistakes(error, Audit)]) from error
@@ -163,14 +151,3 @@ def _clashes(audit: Audit) -> Iterator[str]:
 def _metrics(trial: Trial) -> list[str]:
     k = getattr(trial.threat.goal, "k", 10)
     return [f"{name}@{k}" if name.startswith("er_") else name for name in PROMOTION]
-
-
-def _expanded(value: Any) -> Any:
-    """`$HARDRANK_DATA` in any text stands for `data_folder()`."""
-    if isinstance(value, str):
-        return _VARIABLE.sub(lambda _: str(data_folder()), value)
-    if isinstance(value, Mapping):
-        return {k: _expanded(v) for k, v in value.items()}
-    if isinstance(value, Sequence):
-        return [_expanded(v) for v in value]
-    return value

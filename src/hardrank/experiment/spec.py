@@ -33,8 +33,10 @@ __all__ = [
     "Gates",
     "Trial",
     "data_folder",
+    "expanded",
     "load_experiment",
     "parse_experiment",
+    "read_toml",
 ]
 
 
@@ -169,16 +171,20 @@ def load_experiment(path: Path) -> Experiment | ClassifierExperiment:
     """A file with a `[classifier]` is a `ClassifierExperiment`.
 
     Raises `ConfigError` that lists all mistakes of the file, `FileNotFoundError` never."""
+    return parse_experiment(read_toml(path), source=str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Raises `ConfigError` for a file that is not there, not UTF-8 or not TOML."""
     if not path.is_file():
         raise ConfigError(str(path), ["no such file"])
     try:
-        raw = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise ConfigError(str(path), [f"line {line}: not UTF-8; save the file as UTF-8"]) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(str(path), [f"not TOML: {error}"]) from error
-    return parse_experiment(raw, source=str(path))
 
 
 def parse_experiment(
@@ -187,7 +193,7 @@ def parse_experiment(
     """From nested dictionaries. `$HARDRANK_DATA` in any text stands for `data_folder()`.
 
     Raises `ConfigError`."""
-    text = json.dumps(_expanded(raw), default=str)
+    text = json.dumps(expanded(raw), default=str)
     classifies = "classifier" in raw
     try:  # strict JSON: lists become tuples, but "3" or true is no number
         return (_CLASSIFIERS if classifies else _ADAPTER).validate_json(text, strict=True)
@@ -203,11 +209,12 @@ def data_folder() -> Path:
     return next((p for p in places if p.is_dir()), places[0])
 
 
-def _expanded(value: Any) -> Any:
+def expanded(value: Any) -> Any:
+    """The same with `$HARDRANK_DATA` spelled out in every text."""
     if isinstance(value, str):
         return _VARIABLE.sub(lambda _: str(data_folder()), value)
     if isinstance(value, Mapping):
-        return {k: _expanded(v) for k, v in value.items()}
+        return {k: expanded(v) for k, v in value.items()}
     if isinstance(value, Sequence):
-        return [_expanded(v) for v in value]
+        return [expanded(v) for v in value]
     return value

@@ -24,7 +24,6 @@ __all__ = [
     "ascent",
     "axes",
     "climb",
-    "clip_box",
     "evaluate",
     "finite",
     "idle",
@@ -99,15 +98,6 @@ def project(delta: Tensor, norm: Norm, radius: float) -> Tensor:
         return delta.clamp(-radius, radius)
     size = length(delta, norm)
     return delta * (radius / size.clamp_min(torch.finfo(delta.dtype).tiny)).clamp_max(1.0)
-
-
-def clip_box(delta: Tensor, like: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
-    """delta, cut so that like + delta keeps (to rounding) the bounds that hold `like` itself.
-
-    No coordinate grows, so what was inside a ball still is. To climb within bounds, give a
-    maximiser the loss of the cut delta and cut what it returns.
-    """
-    return torch.maximum(torch.minimum(delta, high - like), low - like)
 
 
 def ascent(gradient: Tensor, norm: Norm, mask: Tensor | None) -> Tensor:
