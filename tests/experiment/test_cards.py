@@ -18,7 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "attacks"
 def table() -> pl.DataFrame:
     """Two targets; copycat wins both with 100 queries, greedy one with 40; a third is excluded."""
     rows = [
-        ("copycat", "a", True, False, 100, 8), ("copycat", "b", True, False, 100, 9),
+        ("copycat", "a", True, False, 100, 2), ("copycat", "b", True, False, 100, 9),
         ("copycat", "c", None, True, 100, 9), ("greedy", "a", True, False, 40, 3),
         ("greedy", "b", False, False, 40, 3), ("greedy", "c", None, True, 40, 3),
     ]  # fmt: skip

@@ -128,9 +128,10 @@ def test_the_referee_sees_through_false_patches() -> None:
         with pytest.raises(FoulPlay, match=why):
             court.count(Patch((edit,)), threat(), threat(0.5).budget, "d", 0)
     wide = threat(50.0)
-    with pytest.raises(FoulPlay, match="left its bounds"):
-        far = RewriteFeatures("d", (float(clean[0]) + 20, float(clean[1])))
-        court.count(Patch((far,)), wide, wide.budget, "d", 0)
+    for step in (20, -20):
+        far = RewriteFeatures("d", (float(clean[0]) + step, float(clean[1])))
+        with pytest.raises(FoulPlay, match="left its bounds"):
+            court.count(Patch((far,)), wide, wide.budget, "d", 0)
 
 
 def test_what_cannot_be_attacked_is_refused() -> None:

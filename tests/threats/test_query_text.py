@@ -158,3 +158,14 @@ def test_queries_carry_their_texts() -> None:
     assert queries.take(np.array([1])).texts == ("b",)
     assert queries.fingerprint != Queries.of([[1], [2]], texts=["a", "c"]).fingerprint
     assert queries.fingerprint != Queries.of([[1], [2]]).fingerprint
+
+
+def test_ties_count_against_the_item() -> None:
+    """`lamp` is said by a and b alike: each of them stands second."""
+    for item in ("a", "b"):
+        here, plan, _ = court("lamp", item)
+        asked = replace(threat(), knowledge="ranks")
+        view, _, meter = here.open(GreedyWords(), asked, asked.budget, plan.name)
+        assert view.standing_ranks(item).tolist() == [2] and meter.spent == 0
+        assert view.ranks(item, ["red lamp"]).tolist() == [[1 if item == "a" else 2]]
+        assert meter.spent == 1
