@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hardrank.errors import Unsupported
 from hardrank.hardening import Adversarial, Ramp
 from hardrank.perturbations import FGM, FGSM, PGD, Gaussian
-from hardrank.training import Plain, Step
+from hardrank.training import Plain, Step, check_objective
 
 SITE = "text-vectors"
 
@@ -347,7 +347,7 @@ def test_radius_and_weight_follow_their_schedules() -> None:
 
 def test_an_absent_site_is_named_with_those_there_are() -> None:
     with pytest.raises(Unsupported, match=r"no site 'item-vectors'; it has: text-vectors"):
-        Adversarial(inner=FGM(), radius=0.1)(Deep(), batch(), step())
+        check_objective(Adversarial(inner=FGM(), radius=0.1), Deep())
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Lt
 from pydantic import model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
-from hardrank.errors import Unsupported
-from hardrank.hardening.borrow import Draws, evaluating
+from hardrank.hardening.borrow import Draws
+from hardrank.hardening.requires import require_site
 from hardrank.hardening.schedule import Constant, Schedule
 from hardrank.hardening.stopping import Stop
-from hardrank.perturbations import Inner, absolute
+from hardrank.hardening.worst import worst_delta
+from hardrank.perturbations import Inner
 from hardrank.training.objective import Step, TrainableNetwork
 from hardrank.types import NonNegative, Site, spec
 
@@ -55,42 +56,21 @@ class Adversarial:
             raise ValueError(f"weight must be at most 1 when form is 'mix' (is {self.weight})")
         return self
 
+    def check(self, network: TrainableNetwork) -> None:
+        """Raises `Unsupported` if the network lacks the site."""
+        require_site(network, self.site, self.kind)
+
     def __call__(self, network: TrainableNetwork, batch: Any, step: Step) -> Tensor:
-        """See `Objective`. Raises `Unsupported` if the network lacks the site."""
+        """See `Objective`."""
         weight = self.weight * self.weight_schedule.at(step.progress)
         if weight == 0:
             return network.loss(batch)
         draws = Draws.now()
-        delta = self._worst(network, batch, step, draws)
+        delta = worst_delta(
+            network, batch, step, draws, site=self.site, inner=self.inner,
+            radius=self.radius * self.radius_schedule.at(step.progress),
+        )  # fmt: skip
         clean = network.loss(batch)
         with draws.replayed():
             attacked = network.loss(batch, {self.site: delta})
         return (1 - weight if self.form == "mix" else 1) * clean + weight * attacked
-
-    def _worst(self, network: TrainableNetwork, batch: Any, step: Step, draws: Draws) -> Tensor:
-        """The inner maximiser's delta, detached, shaped as the site's clean values."""
-        if self.site not in network.sites:
-            have = ", ".join(network.sites) or "none"
-            raise Unsupported(f"this model has no site '{self.site}'; it has: {have}")
-        assert isinstance(network, nn.Module)
-
-        def loss(delta: Tensor) -> Tensor:
-            with draws.replayed():  # the same negatives at every step: one function to climb
-                return network.loss(batch, {self.site: delta})
-
-        with evaluating(network):
-            with draws.replayed():  # a site may depend on the negatives that are drawn
-                like = network.clean(self.site, batch)
-            with draws.replayed():
-                mask = network.writable(self.site, batch)
-            norms = like.norm(dim=-1)
-            norms = norms if mask is None else norms[mask]
-            scale = float(norms.mean()) if norms.numel() else 0.0
-            share = self.radius * self.radius_schedule.at(step.progress)
-            return self.inner(
-                loss,
-                like,
-                radius=absolute(share, scale, self.inner.norm, like.shape[-1]),
-                generator=step.generator,
-                mask=mask,
-            )

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hardrank.training.objective import Plain, Step
+from hardrank.training.objective import Plain, Predictions, Step
 from hardrank.types import Site
 
 __all__ = ["ObjectiveContract", "TinyBatch", "TinyNetwork"]
@@ -33,8 +33,14 @@ class TinyNetwork(nn.Module):
         self.register_buffer("calls", torch.zeros(()))
 
     def loss(self, batch: TinyBatch, deltas: Mapping[Site, Tensor] | None = None) -> Tensor:
+        said = self.predictions(batch, deltas)
+        return nn.functional.cross_entropy(said.logits, said.labels)
+
+    def predictions(
+        self, batch: TinyBatch, deltas: Mapping[Site, Tensor] | None = None
+    ) -> Predictions:
         vectors = self.vectors + (deltas or {}).get("item-vectors", 0.0)
-        return nn.functional.cross_entropy(batch.queries @ vectors.T, batch.targets)
+        return Predictions(logits=batch.queries @ vectors.T, labels=batch.targets)
 
     def clean(self, site: Site, batch: TinyBatch) -> Tensor:
         return self.vectors.detach()

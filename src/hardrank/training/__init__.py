@@ -1,7 +1,26 @@
 """The training loop, its options, checkpoints and the catalogue softmax."""
 
 from hardrank.training.loop import Trained, train
-from hardrank.training.objective import Objective, Plain, Step, TrainableNetwork
+from hardrank.training.objective import (
+    Objective,
+    Plain,
+    Predictions,
+    PredictiveNetwork,
+    Step,
+    TrainableNetwork,
+    check_objective,
+)
 from hardrank.training.options import Training
 
-__all__ = ["Objective", "Plain", "Step", "TrainableNetwork", "Trained", "Training", "train"]
+__all__ = [
+    "Objective",
+    "Plain",
+    "Predictions",
+    "PredictiveNetwork",
+    "Step",
+    "TrainableNetwork",
+    "Trained",
+    "Training",
+    "check_objective",
+    "train",
+]

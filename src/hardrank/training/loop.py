@@ -68,20 +68,26 @@ def train(
     path = run.folder / "checkpoint.safetensors" if run.folder else None
     best, progress = _resume(path, fingerprint, network, optimiser)
     log = _Log(run.folder)
-    planned = max(1, steps * options.epochs)
+    replays: int = getattr(objective, "replays", 1)
+    planned = max(1, steps * replays * options.epochs)
 
     while progress.epoch < options.epochs and not progress.finished:
         epoch, started, total = progress.epoch, time.monotonic(), 0.0
         network.train()
         order = np.random.default_rng(derive(run.seed, "order", epoch))
-        epoch_batches = run.track(batches(order), f"epoch {epoch + 1}/{options.epochs}", steps)
+        memory: dict[str, Any] = {}
+        epoch_batches = run.track(
+            _replayed(batches(order), replays), f"epoch {epoch + 1}/{options.epochs}",
+            steps * replays,
+        )  # fmt: skip
         for number, batch in enumerate(epoch_batches):
-            done = epoch * steps + number
+            done = epoch * steps * replays + number
             torch.manual_seed(derive(run.seed, "step", epoch, number))
             draws = torch.Generator().manual_seed(derive(run.seed, "objective", epoch, number))
             step = Step(
-                epoch=epoch, number=number, progress=min(done / planned, 1.0), generator=draws
-            )
+                epoch=epoch, number=number, progress=min(done / planned, 1.0), generator=draws,
+                memory=memory,
+            )  # fmt: skip
             for group in optimiser.param_groups:
                 warm = min(1.0, (done + 1) / (options.warmup or 1))
                 group["lr"] = options.learning_rate * warm * group["pace"]
@@ -116,6 +122,13 @@ def train(
         network.load_state_dict(best)
     network.eval()
     return Trained(progress=progress, seconds=time.monotonic() - begun)
+
+
+def _replayed(batches: Iterator[Any], replays: int) -> Iterator[Any]:
+    """Each batch `replays` times in a row, as an objective with the attribute asks for."""
+    for batch in batches:
+        for _ in range(replays):
+            yield batch
 
 
 def _groups(network: nn.Module, paces: Mapping[str, float]) -> list[dict[str, Any]]:

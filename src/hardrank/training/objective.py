@@ -1,15 +1,23 @@
 """What training minimises: a scalar from a batch and a network's differentiable parts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from hardrank.types import Site
 
-__all__ = ["Objective", "Plain", "Step", "TrainableNetwork"]
+__all__ = [
+    "Objective",
+    "Plain",
+    "Predictions",
+    "PredictiveNetwork",
+    "Step",
+    "TrainableNetwork",
+    "check_objective",
+]
 
 
 class TrainableNetwork(Protocol):
@@ -35,6 +43,28 @@ class TrainableNetwork(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Predictions:
+    """What a network says about one batch, row by row."""
+
+    logits: Tensor
+    """(N, C) one row a prediction; C candidates (items, or classes)."""
+    labels: Tensor
+    """(N,) the right candidate's column."""
+    users: Tensor | None = None
+    """(N,) row of the user each prediction is for, -1 where unknown; None without users."""
+
+
+@runtime_checkable
+class PredictiveNetwork(Protocol):
+    """A `TrainableNetwork` whose loss is the mean cross-entropy of rows of logits."""
+
+    def predictions(self, batch: Any, deltas: Mapping[Site, Tensor] | None = None) -> Predictions:
+        """The batch's logits with each delta added at its site; `loss` is (up to auxiliary
+        heads) `F.cross_entropy(logits, labels)` under the same draws."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """Where training is. All randomness of a step comes from (seed, epoch, number)."""
@@ -47,6 +77,9 @@ class Step:
     """Share of all planned steps already done, in [0, 1)."""
     generator: torch.Generator
     """For the objective's own draws; its state depends on (seed, epoch, number) alone."""
+    memory: dict[str, Any] = field(default_factory=dict)
+    """The objective's own notes from one step to the next; empty when an epoch begins, so
+    that a resumed run has the same."""
 
 
 class Objective(Protocol):
@@ -69,3 +102,13 @@ class Plain:
 
     def __call__(self, network: TrainableNetwork, batch: Any, step: Step) -> Tensor:
         return network.loss(batch)
+
+
+def check_objective(objective: Objective | None, network: TrainableNetwork) -> None:
+    """Ask an objective with a method `check` whether it can be trained on this network.
+
+    Raises `Unsupported` with the reason and the alternatives, before any training.
+    """
+    check = getattr(objective, "check", None)
+    if check is not None:
+        check(network)

@@ -23,6 +23,8 @@ class SequenceBatch:
     """(N,) the next item at each real position, N = real.sum()."""
     real: Tensor
     """(B, L) True where an item stands."""
+    users: Tensor | None = None
+    """(N,) row of the user whose history each target is in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,19 +39,23 @@ class Windows:
     length: int
 
     def __post_init__(self) -> None:
-        starts, ends = [], []
-        for start, end in zip(self.queries.offsets[:-1], self.queries.offsets[1:], strict=True):
+        starts, ends, users = [], [], []
+        bounds = (self.queries.users, self.queries.offsets[:-1], self.queries.offsets[1:])
+        for user, start, end in zip(*bounds, strict=True):
             # Cut from the newest end, so that the newest window is full.
             while end - start >= 2:
                 first = max(start, end - self.length - 1)
                 starts.append(first)
                 ends.append(end)
+                users.append(user)
                 end = first + 1
         object.__setattr__(self, "starts", np.asarray(starts, dtype=np.int64))
         object.__setattr__(self, "ends", np.asarray(ends, dtype=np.int64))
+        object.__setattr__(self, "users", np.asarray(users, dtype=np.int64))
 
     starts: Ints = None  # type: ignore[assignment]
     ends: Ints = None  # type: ignore[assignment]
+    users: Ints = None  # type: ignore[assignment]
 
     @property
     def positions(self) -> int:
@@ -81,6 +87,5 @@ class Windows:
         source = np.where(real, self.starts[rows, None] + columns, 0)
         inputs = np.where(real, self.queries.items[source], 0)
         targets = self.queries.items[source[real] + 1]
-        return SequenceBatch(
-            torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(real)
-        )
+        users = np.repeat(self.users[rows], lengths)
+        return SequenceBatch(*(torch.from_numpy(a) for a in (inputs, targets, real, users)))

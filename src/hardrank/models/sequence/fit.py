@@ -23,7 +23,7 @@ from hardrank.models.sequence.robust import robust_error
 from hardrank.models.sequence.texts import TextSource, Whitening
 from hardrank.models.sequence.transformer import CausalTransformer
 from hardrank.recommender import Recommender
-from hardrank.training import Objective, Training, train
+from hardrank.training import Objective, Training, check_objective, train
 from hardrank.training.precision import half_is_faster
 from hardrank.training.stops import AnyOf
 from hardrank.types import Ints
@@ -95,6 +95,7 @@ def fit(
     learns = shape.text is not None and shape.text.unfreeze != 0
     if source is not None and (learns or site == "token-embeddings"):
         network.live = _live(shape, source, [rendered[i] for i in known], network.negatives)
+    check_objective(objective, network)
     counts = data.counts[known]
     network.frequency = torch.from_numpy(counts / counts.sum()).float()
     table = None

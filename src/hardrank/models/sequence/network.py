@@ -1,6 +1,7 @@
 """The network behind `sasrec`, `text-sequence` and `hybrid`."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from hardrank.models.sequence.batches import SequenceBatch
 from hardrank.models.sequence.live import LiveTexts
 from hardrank.models.sequence.transformer import CausalTransformer
+from hardrank.training import Predictions
 from hardrank.training.softmax import catalogue_cross_entropy
 from hardrank.types import Site
 
@@ -53,6 +55,22 @@ def _adapter(text_size: int, size: int, layers: int) -> nn.Module:
     if layers == 1:
         return nn.Linear(text_size, size)
     return nn.Sequential(nn.Linear(text_size, 4 * size), nn.GELU(), nn.Linear(4 * size, size))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Read:
+    """A batch as the network reads it, up to the scores."""
+
+    states: Tensor
+    """(N, D)"""
+    vectors: Tensor
+    """(C, D) of this step's candidates."""
+    text: Tensor | None
+    """(C, D) their text parts."""
+    targets: Tensor
+    """(N,) rows of `vectors`."""
+    correction: Tensor | None
+    """(C,) added to scores."""
 
 
 class SequenceNetwork(nn.Module):
@@ -123,7 +141,31 @@ class SequenceNetwork(nn.Module):
         (B, L, D) moves what the transformer reads;
         `token-embeddings` (C, T, E) moves the words of this step's candidates.
         """
-        deltas = deltas or {}
+        read = self._read(batch, deltas or {})
+        loss = catalogue_cross_entropy(
+            read.states, read.vectors, read.targets, read.correction, half=self.narrow
+        )
+        if self.text_states is not None and read.text is not None:
+            # A third of the targets, drawn anew in each step: the same loss on average for a
+            # third of the cost.
+            part = torch.randperm(len(read.targets))[: (len(read.targets) + 2) // 3]
+            by_text = self.text_states(read.states[part])
+            loss = loss + self.text_weight * catalogue_cross_entropy(
+                by_text, read.text, read.targets[part], read.correction, half=self.narrow
+            )
+        return loss
+
+    def predictions(
+        self, batch: SequenceBatch, deltas: Mapping[Site, Tensor] | None = None
+    ) -> Predictions:
+        """Logits over this step's candidates, all at once: (N, I) floats of memory."""
+        read = self._read(batch, deltas or {})
+        logits = read.states @ read.vectors.t()
+        if read.correction is not None:
+            logits = logits + read.correction
+        return Predictions(logits=logits, labels=read.targets, users=batch.users)
+
+    def _read(self, batch: SequenceBatch, deltas: Mapping[Site, Tensor]) -> "_Read":
         rows, correction = self._candidates(batch)
         vectors, ids, text = self.vectors(rows, deltas)
         inputs, targets = batch.inputs, batch.targets
@@ -141,16 +183,9 @@ class SequenceNetwork(nn.Module):
         if (delta := deltas.get("history-vectors")) is not None:
             history = history + delta
         states = self.transformer(history)[batch.real]
-        loss = catalogue_cross_entropy(states, vectors, targets, correction, half=self.narrow)
-        if self.text_states is not None and text is not None:
-            # A third of the targets, drawn anew in each step: the same loss on average for a
-            # third of the cost.
-            part = torch.randperm(len(targets))[: (len(targets) + 2) // 3]
-            by_text = self.text_states(states[part])
-            loss = loss + self.text_weight * catalogue_cross_entropy(
-                by_text, text, targets[part], correction, half=self.narrow
-            )
-        return loss
+        return _Read(
+            states=states, vectors=vectors, text=text, targets=targets, correction=correction
+        )
 
     def clean(self, site: Site, batch: SequenceBatch) -> Tensor:
         with torch.no_grad():

@@ -24,7 +24,7 @@ from hardrank.files import digest_bytes
 from hardrank.models.text_classification.calibration import Calibration, fit_temperature
 from hardrank.models.text_classification.model import TextClassifierModel
 from hardrank.models.text_classification.network import TextBatch, TextNetwork, head_of
-from hardrank.training import Objective, Training, train
+from hardrank.training import Objective, Training, check_objective, train
 from hardrank.training.precision import half_is_faster
 from hardrank.types import Floats, Ints
 
@@ -99,6 +99,7 @@ def fit(
     network = _network(shape, encoder, len(data.names))
     if start is not None:
         _go_on_from(start, network)
+    check_objective(objective, network)
     known = _Texts(data, network, vectors[0])
     held = _Texts(valid, network, vectors[1]) if valid is not None and len(valid) else None
     size = training.batch_size

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hardrank.encoders import HiddenStates, TextEncoder, TokenBatch
 from hardrank.errors import Unsupported
+from hardrank.training import Predictions
 from hardrank.types import Site
 
 __all__ = ["TextBatch", "TextNetwork", "head_of"]
@@ -89,6 +90,12 @@ class TextNetwork(nn.Module):
         if (delta := deltas.get("text-vectors")) is not None:
             vectors = vectors + delta
         return self.from_vectors(vectors)
+
+    def predictions(
+        self, batch: TextBatch, deltas: Mapping[Site, Tensor] | None = None
+    ) -> Predictions:
+        """See `PredictiveNetwork`; candidates are the classes."""
+        return Predictions(logits=self.logits(batch, deltas), labels=batch.labels)
 
     def from_vectors(self, vectors: Tensor) -> Tensor:
         """(N, D) -> (N, C). Entries are brought to the order of 1 first."""
