@@ -27,8 +27,10 @@ from hardrank.models import (
     KnnTfidf,
     Popularity,
     Sasrec,
+    Smoothed,
     TextSequence,
     Tfidf,
+    Trusted,
 )
 from hardrank.models.common import whole
 from hardrank.recommender import Recommender, best, mask_seen
@@ -44,6 +46,8 @@ SPECS: dict[str, Any] = {
         Popularity(), ItemKnn(), Tfidf(), KnnTfidf(), BprMf(size=8, epochs=1, batch_size=32),
         Sasrec(**SMALL), TextSequence(**TEXT), Hybrid(**TEXT),
         Blend(first=Sasrec(**SMALL), second=Tfidf(), weight=0.3),
+        Smoothed(base=Tfidf(), masks=4),
+        Trusted(base=Smoothed(base=Tfidf(), masks=4), column="item_id", trust={"d": 0.4}),
     )
 }  # fmt: skip
 FILES = ("spec.json", "weights.safetensors", "items.parquet", "histories.parquet", "report.html")

@@ -8,6 +8,7 @@
     ├── MissingExtra       an optional dependency is not installed
     ├── BundleError        a bundle is incomplete, altered or of an unknown format
     ├── Unsupported        this model cannot be asked that (a site, a goal, a knowledge)
+    ├── Diverged           training met a number that is not finite
     ├── FoulPlay           an attack left its budget or looked where it may not
     └── VictimError        somebody else's recommender did not answer, or not as agreed
 
@@ -21,6 +22,7 @@ __all__ = [
     "BundleError",
     "ConfigError",
     "DataError",
+    "Diverged",
     "FoulPlay",
     "HardrankError",
     "LeakError",
@@ -96,6 +98,10 @@ class BundleError(HardrankError):
 
 class Unsupported(HardrankError):
     """This model, attack or guard cannot be asked that."""
+
+
+class Diverged(HardrankError):
+    """A loss, a gradient or a weight stopped being finite: says where, and how to go on."""
 
 
 class FoulPlay(HardrankError):

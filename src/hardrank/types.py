@@ -56,8 +56,16 @@ Surface = Literal[
 ]
 """Where an attacker can write."""
 GoalKind = Literal["promote", "demote", "degrade", "flip"]
-Site = Literal["token-embeddings", "item-vectors", "history-vectors", "text-vectors"]
-"""Where in a differentiable victim a bounded perturbation is added."""
+Site = Literal[
+    "token-embeddings",
+    "item-vectors",
+    "history-vectors",
+    "text-vectors",
+    "user-vectors",
+    "hidden-states",
+]
+"""Where in a differentiable victim a bounded perturbation is added. `hidden-states`: what
+enters the lowest encoder layer that learns; in training only."""
 
 RankingLoss = Literal["exposure", "margin", "rank", "listwise"]
 """What an attacker with gradients climbs; see `hardrank.recommender.Differentiable.surface`."""

@@ -22,6 +22,7 @@ from hardrank.data.sources import Marketplace
 from hardrank.data.splits import LeaveOneOut, Split
 from hardrank.experiment.arms import Trained
 from hardrank.experiment.attacked import attacked, chosen_targets, clean, curves, some
+from hardrank.experiment.covered import coverage
 from hardrank.experiment.findings import findings_of
 from hardrank.experiment.gates import checks
 from hardrank.experiment.spec import Curve, Experiment, Gates, Trial
@@ -213,11 +214,28 @@ def test_an_attack_that_hardening_has_seen_is_no_evidence(tmp_path: Path) -> Non
     unseen = cheap(BASIC, subjects, tmp_path)
     assert unseen["unseen_attack"].passed is True and unseen["adaptive_attack"].passed is True
     trained_on = replace(BASIC, trials=(replace(BASIC.trials[0], seen=True),))
-    assert cheap(trained_on, subjects, tmp_path)["unseen_attack"].passed is None
+    assert cheap(trained_on, subjects, tmp_path)["unseen_attack"].passed is False
     blind = Trial(threat=THREAT, attacks=(RandomWords(vocabulary=5),))
     assert cheap(replace(BASIC, trials=(blind,)), subjects, tmp_path)["adaptive_attack"].passed is (
         None
     )
+
+
+def test_hardened_arms_of_any_name_are_held_against_the_control(tmp_path: Path) -> None:
+    """Each has its own claims, price, effect and p; base, hidden and control have none."""
+    arms = ("control", "pgd", "copies")
+    for arm in arms:
+        steps(tmp_path, arm, 3)
+    model = Tfidf().fit(split().train, RunContext())
+    asked, samples, findings = audit(BASIC, [subject(arm, model) for arm in arms], tmp_path)
+    claimed = {c.subject for c in asked if c.name == "control_arm"}
+    assert claimed == {"sasrec/pgd", "sasrec/copies"}
+    for metric in ("price(ndcg@10)", "p_noninferior@0.03", "defence_effect", "p_value"):
+        assert {f.subject for f in findings if f.metric == metric} == claimed, metric
+    assert all(f.versus["subject"] == "sasrec/control" for f in findings if f.versus)
+    table_, matrix = coverage(BASIC, samples, asked)
+    assert {f.subject for f in matrix} == {f"sasrec/{arm}" for arm in arms}
+    assert table_["audit"].unique().to_list() == ["coverage"]
 
 
 def test_the_same_targets_and_users_for_every_arm() -> None:

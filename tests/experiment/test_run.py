@@ -97,7 +97,9 @@ def test_leaves_everything_behind(finished: Path) -> None:
         assert (finished / name).stat().st_size > 100, name
     samples = table.load(finished / "samples.parquet")
     assert set(samples["subject"]) == SUBJECTS | {"popularity/base"}
-    assert set(samples["audit"]) == {"utility", "promotion", "curve", "gate"}
+    assert set(samples["audit"]) == {
+        "utility", "promotion", "curve", "gate", "coverage",
+    }  # fmt: skip
     assert set(samples.filter(pl.col("audit") == "promotion")["trial"]) == set(
         TINY.trials[0].labels()
     )
@@ -105,9 +107,12 @@ def test_leaves_everything_behind(finished: Path) -> None:
     said = {(f.subject, f.metric) for f in findings}
     assert ("text-sequence/hardened", "price(ndcg@10)") in said
     assert ("text-sequence/hardened", "defence_effect") in said
+    assert {"p_value", "p_noninferior@0.03", "measured"} <= {metric for _, metric in said}
+    assert {f.trial for f in findings if f.audit == "worst-case"} == {"all attacks"}
     radii = {f.radius for f in findings if f.audit == "curve"}
     assert radii == {0.0, 0.05, 0.1, 0.2, 0.5, 1.0}
-    assert all("leave-one-out" in f.protocol for f in findings if f.audit != "gate")
+    stated = [f for f in findings if f.audit not in ("gate", "coverage")]
+    assert all("leave-one-out" in f.protocol for f in stated)
     page = (finished / "report.html").read_text("utf-8")
     assert "synthetic" in page.lower() and "tiny" in page
 

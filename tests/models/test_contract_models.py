@@ -18,8 +18,10 @@ from hardrank.models import (
     KnnTfidf,
     Popularity,
     Sasrec,
+    Smoothed,
     TextSequence,
     Tfidf,
+    Trusted,
 )
 from hardrank.models.sequence.batches import SequenceBatch
 from hardrank.models.sequence.network import ItemTower, SequenceNetwork
@@ -84,6 +86,14 @@ class TestHybrid(RecommenderContract):
 
 class TestBlend(RecommenderContract):
     spec = Blend(first=Sasrec(**SMALL), second=Tfidf(), weight=0.5)
+
+
+class TestSmoothed(RecommenderContract):
+    spec = Smoothed(base=Hybrid(**TEXT), keep=0.6, masks=5, place=6)
+
+
+class TestTrusted(RecommenderContract):
+    spec = Trusted(base=Tfidf(), column="item_id", trust={"d": 0.0, "e": 0.4}, otherwise=0.9)
 
 
 def test_every_member_of_the_registry_is_here() -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import polars as pl
 
 from hardrank.audits.measure import measure
+from hardrank.audits.remedies import REMEDIES
 from hardrank.audits.samples import gather, samples
 from hardrank.findings import Finding
 
@@ -27,6 +28,8 @@ class Check:
     """None: could not be asked; `reason` says why."""
     reason: str = ""
     """What was seen, for a reader; needed where it did not pass."""
+    remedy: str = ""
+    """What to try; empty for what `REMEDIES` says of a check of this name."""
     statistic: float | None = None
     seed: int | None = None
     """Of the model asked; None for all seeds together."""
@@ -37,6 +40,10 @@ class Check:
     concerns: Mapping[str, Any] = field(default_factory=dict)
     """Attribute of a finding, or column of its `where`, -> value or values. Findings of
     `subject`, or compared with it, that have them are not reliable if the check fails."""
+
+    @property
+    def advice(self) -> str:
+        return self.remedy or REMEDIES.get(self.name, "")
 
 
 def check_samples(checks: Iterable[Check]) -> pl.DataFrame:
@@ -82,11 +89,12 @@ def _finding(table: pl.DataFrame, same: Sequence[Check]) -> Finding:
         table, subject=check.subject, audit="gate", metric=check.name, formula="passed",
         where=where, group=check.group, trial=check.trial,
     )  # fmt: skip
-    return replace(found, reliable=not failed, reason=check.reason)
+    advice = "" if found.value == 1 else check.advice
+    return replace(found, reliable=not failed, reason=check.reason, remedy=advice)
 
 
 def judge_findings(findings: Sequence[Finding], checks: Iterable[Check]) -> list[Finding]:
-    """The findings, not reliable where a failed check concerns them, with its reason."""
+    """The findings, not reliable where a failed check concerns them: why, and what to try."""
     failed = [check for check in checks if check.passed is False]
     return [_judged(f, [c for c in failed if _concerns(c, f)]) for f in findings]
 
@@ -96,7 +104,8 @@ def _judged(finding: Finding, failed: list[Check]) -> Finding:
         return finding
     said = [f"{check.name.replace('_', ' ')}: {check.reason}" for check in failed]
     reasons = dict.fromkeys(r for r in (finding.reason, *said) if r)
-    return replace(finding, reliable=False, reason="; ".join(reasons))
+    advice = dict.fromkeys(a for a in (finding.remedy, *(c.advice for c in failed)) if a)
+    return replace(finding, reliable=False, reason="; ".join(reasons), remedy=" ".join(advice))
 
 
 def _concerns(check: Check, finding: Finding) -> bool:

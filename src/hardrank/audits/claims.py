@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from hardrank.audits.checks import Check
 from hardrank.findings import Finding
 
-__all__ = ["Arm", "control_present", "unseen_present"]
+__all__ = ["Arm", "control_present", "text_confirmation", "unseen_present"]
 
-_CLAIMS = ("promotion", "degrade", "curve", "flip")
+_CLAIMS = ("promotion", "worst-case", "degrade", "curve", "flip")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,23 +54,55 @@ def unseen_present(
 
     families: trial -> attack family. trained_on: families used in training. adaptive:
     trials whose attack saw the hardened model itself (not a surrogate) with all its guards.
-    A trial counts if a finding has a value for it. Not measured is not passed: None.
+    A trial counts if a finding has a value for it. Not measured is not passed: None. Where
+    attacks ran and each was trained on, `unseen_attack` is False, and every claim is marked:
+    a defence that met the evaluation's attack shows memory, not robustness.
     """
     ran = {
         f.trial
         for f in findings
         if f.subject == subject and f.audit in _CLAIMS and f.value is not None and f.n
-    }
-    unseen = sorted(t for t in ran if families.get(t, "unknown") not in {*trained_on, "unknown"})
+    } - {"all attacks"}
+    known = {t: families.get(t, "unknown") for t in sorted(ran)}
+    unseen = [t for t, family in known.items() if family not in {*trained_on, "unknown"}]
+    seen = [f"{t} ({family})" for t, family in known.items() if family in trained_on]
     knows = sorted(ran & set(adaptive))
+    only_seen = bool(seen) and len(seen) == len(known)
     return [
-        _present(subject, "unseen_attack", unseen, f"every attack was trained on: {sorted(ran)}"),
-        _present(subject, "adaptive_attack", knows, "no attack saw the hardened model itself"),
-    ]
+        Check(
+            gate="unseen", name="unseen_attack", subject=subject,
+            passed=True if unseen else False if only_seen else None,
+            reason=", ".join(unseen) or f"training met every attack: {', '.join(seen) or 'none'}",
+            statistic=float(len(unseen)), concerns={"audit": _CLAIMS},
+        ),
+        Check(
+            gate="unseen", name="adaptive_attack", subject=subject,
+            passed=True if knows else None, statistic=float(len(knows)),
+            reason=", ".join(knows) or "no attack saw the hardened model itself",
+        ),
+    ]  # fmt: skip
 
 
-def _present(subject: str, name: str, found: list[str], otherwise: str) -> Check:
+def text_confirmation(
+    findings: Iterable[Finding],
+    *,
+    subject: str,
+    trained_on: Collection[str],
+    texts: Collection[str],
+) -> Check | None:
+    """A model hardened on its representation alone is also attacked in text: its vectors may
+    withstand what its words do not. None where training met something else as well.
+
+    texts: trials that rewrite text.
+    """
+    if set(trained_on) != {"representation"}:
+        return None
+    ran = sorted(
+        {f.trial for f in findings if f.subject == subject and f.value is not None and f.n}
+        & set(texts)
+    )
     return Check(
-        gate="unseen", name=name, subject=subject, passed=True if found else None,
-        reason=", ".join(found) if found else otherwise, statistic=float(len(found)),
+        gate="unseen", name="text_confirmation", subject=subject, passed=bool(ran),
+        statistic=float(len(ran)), concerns={"audit": _CLAIMS},
+        reason=", ".join(ran) or "hardened on inner vectors and never attacked in text",
     )  # fmt: skip

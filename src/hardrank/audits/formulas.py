@@ -23,6 +23,9 @@ Comparisons read two sets of rows, paired by seed and sample:
     price(f)            1 - where / versus      hardened versus control
     defence_effect(f)   1 - where / versus      of a gain, hardened versus control
 
+    p_value(f)          two-sided p of a paired sign-flip test of where - versus
+    p_noninferior@M(f)  one-sided p that where keeps more than (1 - M) of versus, M in (0, 1)
+
 Without brackets `drop` and `price` are of ndcg@10 and `defence_effect` is of er_gain.
 
 Of `value` and `label`, not a mean of rows but one number over the samples of all seeds; as
@@ -53,6 +56,7 @@ from hardrank.metrics.intervals import (
     reduction,
     wilson,
 )
+from hardrank.metrics.significance import sign_flip
 
 __all__ = ["COMPARISONS", "Cells", "Formula", "cells", "parse"]
 
@@ -78,8 +82,13 @@ _NAMED: dict[str, pl.Expr] = {
     **{name: pl.col(name).cast(pl.Float64) for name in _COLUMNS},
 }
 _SHARES = frozenset({"asr", "excluded", "failed"})
-COMPARISONS = {"difference": "", "drop": "ndcg@10", "price": "ndcg@10", "defence_effect": "er_gain"}
+COMPARISONS = {
+    "difference": "", "drop": "ndcg@10", "price": "ndcg@10", "defence_effect": "er_gain",
+    "p_value": "er_gain", "p_noninferior": "ndcg@10",
+}  # fmt: skip
 """Name -> the formula it compares when none is given."""
+_TESTS = ("p_value", "p_noninferior")
+"""Comparisons whose number is a probability, without an interval."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +114,8 @@ class Formula:
     """A key of `COMPARISONS`, or empty."""
     whole: Whole | None = None
     """Where `fold` is `whole`: the number of all samples together."""
+    margin: float = 0.0
+    """Of `p_noninferior`: the share of `versus` that may be lost."""
 
     @property
     def share(self) -> bool:
@@ -116,6 +127,8 @@ class Formula:
         if self.fold == "whole":
             return _resampled(self._of_all, cells.sides, rng, min(draws, 500))
         first, second = cells.sides[0], cells.sides[-1]
+        if self.compare in _TESTS:
+            return Interval(self._tested(first, second, rng), float("nan"), float("nan"))
         if not self.compare:
             return self._plain(first, rng, draws)
         if self.compare == "difference":
@@ -123,13 +136,24 @@ class Formula:
         return bootstrap_reduction(first, second, rng, draws)
 
     def per_seed(self, cells: "Cells") -> tuple[float, ...]:
-        """The number of each seed alone; empty where one of them is not defined."""
+        """The number of each seed alone; empty where one of them is not defined. A test is
+        made once, over all seeds."""
+        if self.compare in _TESTS:
+            return ()
         if self.fold == "whole":
             numbers = np.array([self._of_all(rows) for rows in zip(*cells.sides, strict=True)])
         else:
             means = [np.array([pooled(row) for row in side]) for side in cells.sides]
             numbers = self._compared(means) if self.compare else means[0]
         return tuple(numbers.tolist()) if np.isfinite(numbers).all() else ()
+
+    def _tested(self, first: Doubles, second: Doubles, rng: np.random.Generator) -> float:
+        """A sample's seeds count as one difference, their mean: they are not independent."""
+        differences = first - (1 - self.margin) * second
+        known = ~np.isnan(differences)
+        sums, counts = np.where(known, differences, 0.0).sum(axis=0), known.sum(axis=0)
+        each = sums[counts > 0] / counts[counts > 0]
+        return sign_flip(each, rng, side="two-sided" if self.compare == "p_value" else "greater")
 
     def _of_all(self, sides: Sequence[Doubles]) -> float:
         """Sides, the last of which is the labels, to the number or the comparison of two."""
@@ -154,9 +178,12 @@ def parse(text: str) -> Formula:
     """Raises `ValueError` naming what is allowed."""
     if (whole := _whole(text)) is not None:
         return Formula(text, pl.col("value"), fold="whole", whole=whole)
+    if test := re.fullmatch(r"p_noninferior@(0?\.\d+)(?:\((.+)\))?", text):
+        inner = test[2] or COMPARISONS["p_noninferior"]
+        return replace(parse(inner), compare="p_noninferior", margin=float(test[1]))
     call = re.fullmatch(r"(\w+)(?:\((.+)\))?", text)
     name, inner = call.groups() if call else (text, None)
-    if name in COMPARISONS and (inner or COMPARISONS[name]):
+    if name in COMPARISONS and name != "p_noninferior" and (inner or COMPARISONS[name]):
         return replace(parse(inner or COMPARISONS[name]), compare=name)
     if name in ("worst", "area") and inner:
         return replace(parse(inner), fold=name)

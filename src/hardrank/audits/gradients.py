@@ -41,7 +41,7 @@ def gradient_checks(
 ) -> list[Check]:
     """Checks on the surface of B rows (see `Differentiable.surface` for what a row is):
 
-    * `deterministic`: the loss at 0, twice, is the same to 1e-4;
+    * `deterministic`: the loss at 0, five times, is the same to 1e-4;
     * `gradients_finite`: no loss or gradient is NaN or infinite;
     * `gradients_not_zero`: at least 99 % of rows have a gradient;
     * `loss_rises_along_gradient`: for at least 90 % of the rows that have one, the central
@@ -84,14 +84,16 @@ def surface_checks(
         )  # fmt: skip
 
     zero = torch.zeros_like(surface.like)
-    first, again = _rows(surface, zero), _rows(surface, zero)
+    first, *others = (_rows(surface, zero) for _ in range(5))
     gradient = _gradient(surface)
-    drift = float((first - again).abs().max() / (1 + first.abs().max()))
+    drift = max(float((first - o).abs().max() / (1 + first.abs().max())) for o in others)
+    random = "" if drift < 1e-4 else ": random, so attack it in expectation over its randomness"
     size = gradient.flatten(1).norm(dim=1)
     bad = max(_share(~first.isfinite()), _share(~size.isfinite()))
     null = _share(size == 0)
     return [
-        make("deterministic", drift < 1e-4, f"two equal calls differ by {drift:.2g}", drift),
+        make("deterministic", drift < 1e-4,
+             f"five equal calls differ by {drift:.2g}{random}", drift),
         make("gradients_finite", bad == 0, f"{bad:.0%} of rows are not finite", bad),
         make("gradients_not_zero", null <= _NULL,
              f"{null:.0%} of rows have no gradient", null),

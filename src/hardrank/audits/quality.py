@@ -12,6 +12,7 @@ import polars as pl
 from hardrank.audits.catalogue import tiles
 from hardrank.audits.checks import Check
 from hardrank.audits.measure import measure
+from hardrank.audits.significance import noninferiority
 from hardrank.data import Queries
 from hardrank.metrics.stability import jaccard
 from hardrank.recommender import Recommender, best
@@ -19,7 +20,7 @@ from hardrank.types import Scores
 
 __all__ = ["quality_floor", "ranks_for_somebody"]
 
-_CLAIMS = ("promotion", "degrade", "curve")
+_CLAIMS = ("promotion", "worst-case", "degrade", "curve")
 
 
 def quality_floor(
@@ -34,7 +35,8 @@ def quality_floor(
     """Clean quality of the hardened subject stays within `price` of the control, for each
     group: the whole 95 % interval of the relative loss lies below it. Where the loss itself
     does but its interval does not, the samples cannot tell, and the check is not passed
-    either: its answer is None.
+    either: its answer is None. The reason states margin and p, that of a paired test that the
+    loss is `price` or more (non-inferiority).
 
     table: samples with `utility` rows of both subjects.
     """
@@ -59,7 +61,12 @@ def _floor(
         passed = True if high <= price else None if lost.value <= price else False
         way = "falls" if lost.value >= 0 else "rises"
         shown = f"{metric} {way} by {_percent(abs(lost.value))}"
-        reason = f"{shown}; loss at most {_percent(high)} (95 %); allowed {_percent(price)}"
+        tested = noninferiority(
+            table, subject=hardened, control=control, margin=price, metric=metric, group=group
+        ) if 0 < price < 1 else None  # fmt: skip
+        chance = f", p = {tested.value:.2g}" if tested and tested.value is not None else ""
+        bound = f"loss at most {_percent(high)}" if high < np.inf else "no upper bound of the loss"
+        reason = f"{shown}; {bound} (95 %{chance}); allowed {_percent(price)}"
         if lost.value <= price < high:
             reason += f"; {lost.n} samples are too few to say that it holds"
     return Check(

@@ -7,7 +7,18 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from hardrank.cli import attack, audit, data, doctor, recommend, report, run
+from hardrank.cli import (
+    attack,
+    audit,
+    compare,
+    data,
+    doctor,
+    leaderboard,
+    recommend,
+    report,
+    run,
+    tune,
+)
 from hardrank.errors import HardrankError
 
 __all__ = ["app", "main"]
@@ -19,6 +30,8 @@ BROKEN_PIPE = 141
 SYSTEM = 4
 """The machine said no: a full disk, a file that may not be read."""
 
+RESUMES = ("run", "audit", "tune")
+
 
 class Commands(TyperGroup):
     """Errors meant for users become one message on stderr and an exit code."""
@@ -29,7 +42,7 @@ class Commands(TyperGroup):
         except HardrankError as error:
             ctx.exit(_said(str(error), error.exit_code))
         except KeyboardInterrupt:
-            again = ": run again to resume" if ctx.invoked_subcommand in ("run", "audit") else ""
+            again = ": run again to resume" if ctx.invoked_subcommand in RESUMES else ""
             ctx.exit(_said(f"interrupted{again}", INTERRUPTED))
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -50,10 +63,13 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("audit")(audit.audit)
+app.command("tune")(tune.tune)
+app.command("compare")(compare.compare)
 app.command("recommend")(recommend.recommend)
 app.add_typer(data.app, name="data")
 app.add_typer(report.app, name="report")
 app.add_typer(attack.app, name="attack")
+app.add_typer(leaderboard.app, name="leaderboard")
 app.command("doctor")(doctor.doctor)
 
 

@@ -5,15 +5,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hardrank.context import RunContext, derive
 from hardrank.data.splits import Split, cold_split
 from hardrank.errors import ConfigError, Unsupported
+from hardrank.experiment.arm_spec import Arm
+from hardrank.experiment.forge import SuiteForge
 from hardrank.experiment.spec import Experiment
 from hardrank.experiment.stages import kept_model, key_of
+from hardrank.hardening import Discrete, Forged, TextAugmentation
 from hardrank.recommender import ModelSpec, Recommender
+from hardrank.threats import Demote, Goal, Promote, targets
 from hardrank.training import Plain, Training
 
-__all__ = ["Trained", "arms", "bases", "hidden", "labels"]
+__all__ = ["Trained", "arms", "bases", "drawn_targets", "hidden", "labels"]
 
 _NO_TRAINING_NEEDED = ("popularity", "item-knn", "tfidf", "knn-tfidf")
 """Kinds that no seed changes: trained once."""
@@ -71,16 +77,55 @@ def hidden(experiment: Experiment, source: Any, run: RunContext) -> Iterator[tup
 
 
 def arms(experiment: Experiment, base: Trained, split: Split, run: RunContext) -> list[Trained]:
-    """[control, hardened], or [control] without `[harden]`. Same data, steps, seeds and fresh
-    optimiser; the objective is the one value in which they differ."""
-    objectives = {"control": Plain()} | (
-        {"hardened": experiment.harden} if experiment.harden else {}
-    )
+    """The control, then every hardened arm. Same data, steps, seeds and fresh optimiser; what
+    the `Arm` names is all in which they differ."""
+    ways: list[tuple[str, Any, ModelSpec]] = [("control", Plain(), base.spec)]
+    for arm in experiment.hardenings():
+        ways.append(
+            (arm.name, _objective(experiment, arm, base, split, run), _bounded(base.spec, arm))
+        )
     return [
-        _trained(base.spec, base.label, arm, base.seed, split, run, objective, base.model,
-                 experiment.finetune)
-        for arm, objective in objectives.items()
+        _trained(
+            spec, base.label, name, base.seed, split, run, objective, base.model,
+            experiment.finetune,
+        )
+        for name, objective, spec in ways
     ]  # fmt: skip
+
+
+def _objective(
+    experiment: Experiment, arm: Arm, base: Trained, split: Split, run: RunContext
+) -> Any:
+    if arm.forge is None:
+        return arm.objective or Plain()
+    goals = dict.fromkeys(t.threat.goal for t in experiment.trials)
+    spared = {
+        item
+        for goal in goals
+        if isinstance(goal, Promote | Demote)
+        for item in drawn_targets(goal, base.seed, split)
+    }
+    forge = SuiteForge(arm.forge, base.seed, tuple(sorted(spared)), split.train, run)
+    assert isinstance(arm.objective, Discrete | TextAugmentation)
+    return Forged(arm.objective, forge)
+
+
+def _bounded(spec: ModelSpec, arm: Arm) -> ModelSpec:
+    """Raises `Unsupported` for a model whose texts have no such bound."""
+    if arm.influence is None:
+        return spec
+    if not hasattr(spec, "influence"):
+        raise Unsupported(
+            f"arm {arm.name}: '{spec.kind}' has no bound on its texts' influence; "
+            "use a 'text-sequence' model, or an objective such as 'adversarial'"
+        )
+    return replace(spec, influence=arm.influence)  # type: ignore[type-var]
+
+
+def drawn_targets(goal: Goal, seed: int, split: Split) -> tuple[str, ...]:
+    """What the attacks of a goal aim at: the same for every arm and model of a seed."""
+    generator = np.random.default_rng(derive(seed, "targets", repr(goal)))
+    return targets(goal, split.train, generator)
 
 
 def _trained(

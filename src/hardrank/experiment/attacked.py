@@ -15,7 +15,7 @@ from hardrank.audits.utility import utility
 from hardrank.context import RunContext, derive
 from hardrank.data import Dataset, Holdout
 from hardrank.data.splits import Split
-from hardrank.experiment.arms import Trained
+from hardrank.experiment.arms import Trained, drawn_targets
 from hardrank.experiment.attacked_histories import attacked_histories
 from hardrank.experiment.spec import Curve, Experiment, Trial
 from hardrank.experiment.stages import kept_samples, key_of
@@ -28,7 +28,6 @@ from hardrank.threats import (
     digest_victim,
     mount_all,
     sample_panel,
-    targets,
 )
 
 __all__ = ["attacked", "chosen_targets", "clean", "curves", "some"]
@@ -146,9 +145,7 @@ def some(holdout: Holdout, users: int | None, seed: int) -> Holdout:
 
 
 def _targets(goal: Goal, subject: Trained, split: Split) -> tuple[str, ...]:
-    """The same for every arm and model of a seed."""
-    generator = np.random.default_rng(derive(subject.seed, "targets", repr(goal)))
-    return targets(goal, split.train, generator)
+    return drawn_targets(goal, subject.seed, split)
 
 
 def _folder(run: RunContext, name: str, subject: Trained) -> Path:

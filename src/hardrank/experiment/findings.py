@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import polars as pl
 
 from hardrank.audits.measure import measure
+from hardrank.audits.significance import chance_of_effects, noninferiority, worst_case
+from hardrank.experiment.roles import control_of, is_hardened
 from hardrank.experiment.spec import Experiment
 from hardrank.findings import Finding
 
@@ -25,8 +27,9 @@ def findings_of(experiment: Experiment, samples: pl.DataFrame, protocol: str) ->
     """Every number that the report shows, with its interval and formula."""
     made = [
         *_quality(samples, protocol),
-        *_prices(samples, protocol),
+        *_prices(samples, protocol, experiment.gates.price),
         *_promotion(samples, protocol),
+        *_worst_cases(samples, protocol),
         *_histories(samples, protocol),
         *_curves(samples, protocol),
     ]
@@ -46,18 +49,30 @@ def _quality(samples: pl.DataFrame, protocol: str) -> Iterator[Finding]:
                     )  # fmt: skip
 
 
-def _prices(samples: pl.DataFrame, protocol: str) -> Iterator[Finding]:
+def _prices(samples: pl.DataFrame, protocol: str, margin: float) -> Iterator[Finding]:
     clean = samples.filter(pl.col("audit") == "utility")
-    for subject in clean["subject"].unique(maintain_order=True):
-        label, _, arm = subject.partition("/")
-        if arm != "hardened":
+    subjects = clean["subject"].unique(maintain_order=True).to_list()
+    for subject in subjects:
+        control = control_of(subject)
+        if not is_hardened(subject) or control not in subjects:
             continue
         have = set(clean.filter(pl.col("subject") == subject)["group"].drop_nulls())
         for group in _GROUPS:
-            if group == "all" or group in have:
+            if group != "all" and group not in have:
+                continue
+            yield measure(
+                samples, subject=subject, audit="utility", metric="price(ndcg@10)",
+                versus={"subject": control}, group=group, protocol=protocol,
+            )  # fmt: skip
+            if group == "all":  # hits are yes or no: McNemar's test
                 yield measure(
-                    samples, subject=subject, audit="utility", metric="price(ndcg@10)",
-                    versus={"subject": f"{label}/control"}, group=group, protocol=protocol,
+                    samples, subject=subject, audit="utility", metric="p_value(hr@10)",
+                    versus={"subject": control}, protocol=protocol,
+                )  # fmt: skip
+            if 0 < margin < 1:
+                yield noninferiority(
+                    samples, subject=subject, control=control, margin=margin, group=group,
+                    protocol=protocol,
                 )  # fmt: skip
 
 
@@ -71,12 +86,34 @@ def _promotion(samples: pl.DataFrame, protocol: str) -> Iterator[Finding]:
                 samples, subject=subject, audit="promotion", metric=metric, formula=formula,
                 trial=trial, protocol=protocol,
             )  # fmt: skip
-        label, _, arm = subject.partition("/")
-        if arm == "hardened":
+        if is_hardened(subject):
             yield measure(
                 samples, subject=subject, audit="promotion", metric="defence_effect",
-                versus={"subject": f"{label}/control"}, trial=trial, protocol=protocol,
+                versus={"subject": control_of(subject)}, trial=trial, protocol=protocol,
             )  # fmt: skip
+
+
+def _worst_cases(samples: pl.DataFrame, protocol: str) -> Iterator[Finding]:
+    """Over the attacks that promote into lists of one length; others are no alternatives of one
+    attacker. And how likely each difference from the control is by chance."""
+    rows = samples.filter((pl.col("audit") == "promotion") & (pl.col("goal") == "promote"))
+    if rows.is_empty():
+        return
+    k = rows["k"].mode().min()
+    rows = rows.filter(pl.col("k") == k)
+    for subject in rows["subject"].unique(maintain_order=True):
+        mine = rows.filter(pl.col("subject") == subject)
+        trials = mine["trial"].unique(maintain_order=True).to_list()
+        control = control_of(subject) if is_hardened(subject) else None
+        if len(trials) > 1:
+            yield from worst_case(
+                samples, subject=subject, trials=trials, k=int(k), control=control,  # type: ignore[arg-type]
+                protocol=protocol,
+            )  # fmt: skip
+        if control is not None:
+            yield from chance_of_effects(
+                samples, subject=subject, control=control, trials=trials, protocol=protocol
+            )
 
 
 def _histories(samples: pl.DataFrame, protocol: str) -> Iterator[Finding]:

@@ -15,17 +15,19 @@ from hardrank.audits.catalogue import popularity_groups
 from hardrank.audits.checks import check_samples, judge_findings
 from hardrank.audits.checks import findings_of as gate_findings
 from hardrank.bundle import save_bundle
-from hardrank.context import RunContext
+from hardrank.context import RunContext, derive
 from hardrank.data import Dataset
 from hardrank.data.card import card
-from hardrank.data.splits import Split, check_leaks
+from hardrank.data.splits import Split, check_leaks, cold_split
 from hardrank.experiment.arms import Trained, arms, bases, hidden
 from hardrank.experiment.attacked import attacked, clean, curves
 from hardrank.experiment.circumstance import Clock, Result, host, versions
 from hardrank.experiment.classify import run_classifier
 from hardrank.experiment.classify_spec import ClassifierExperiment
+from hardrank.experiment.covered import coverage
 from hardrank.experiment.findings import findings_of
 from hardrank.experiment.gates import checks
+from hardrank.experiment.roles import is_hardened
 from hardrank.experiment.spec import Experiment
 from hardrank.files import write_json
 from hardrank.reports import render
@@ -47,19 +49,21 @@ def run_experiment(experiment: Experiment | ClassifierExperiment, run: RunContex
     folder, clock, started = run.folder, Clock(), datetime.now(UTC)
     with clock.stage("reading the data"):
         source = _dataset(experiment, folder)
-        split = experiment.split.split(source)
-        check_leaks(split)
+        split = _split(experiment, source)
     groups = popularity_groups(split.train.counts)
     _log.info("%s: %s; %s", source.name, _size(source), split.protocol)
 
     parts: list[pl.DataFrame] = []
     victims: list[Trained] = []
+    beside: list[Trained] = []
     with clock.stage("training and ranking"):
         for base in bases(experiment, split, run):
             parts.append(clean(base, split.test, groups, source, run))
             _say(base, parts[-1])
             if base.label == experiment.model.kind:
                 victims.append(base)
+            if base.label in experiment.beside:
+                beside.append(base)
     with clock.stage("ranking hidden items"):
         for model, cut in hidden(experiment, source, run):
             cold = np.isin(np.arange(source.n_items), cut.cold)
@@ -75,7 +79,7 @@ def run_experiment(experiment: Experiment | ClassifierExperiment, run: RunContex
                 subjects.append(arm)
     with clock.stage("text attacks"):
         for trial in experiment.trials:
-            for arm in subjects:
+            for arm in [*subjects, *beside]:
                 parts.append(attacked(experiment, trial, arm, split, groups, run))
                 _log.info("%s seed %d attacked", arm.subject, arm.seed)
     with clock.stage("robustness curves"):
@@ -84,6 +88,23 @@ def run_experiment(experiment: Experiment | ClassifierExperiment, run: RunContex
                 parts.append(curves(experiment, curve, arm, split, groups, run))
     with clock.stage("findings and report"):
         return _write(experiment, parts, split, source, subjects, clock, started, run)
+
+
+def _split(experiment: Experiment, source: Dataset) -> Split:
+    """Checked for leaks. Hidden items are the same for every seed, so that tables agree."""
+    if experiment.hide == 0:
+        split = experiment.split.split(source)
+    else:
+        seed = derive(experiment.seeds[0], "hide")
+        split = cold_split(source, experiment.split, experiment.hide, seed)
+    check_leaks(split)
+    return split
+
+
+def _served(subjects: list[Trained], experiment: Experiment) -> Trained:
+    """The first hardened arm, of the first seed; the control where nothing is hardened."""
+    first = [s for s in subjects if s.seed == experiment.seeds[0]]
+    return next((s for s in first if is_hardened(s.arm)), first[-1])
 
 
 def _dataset(experiment: Experiment, folder: Path) -> Dataset:
@@ -117,14 +138,15 @@ def _write(
     samples = table.gather(parts)
     findings = findings_of(experiment, samples, protocol)
     asked = checks(experiment, samples, findings, subjects, split, run)
-    samples = table.gather([samples, check_samples(asked)])
-    findings = judge_findings([*findings, *gate_findings(asked)], asked)
+    covered, matrix = coverage(experiment, samples, asked)
+    samples = table.gather([samples, check_samples(asked), covered])
+    findings = judge_findings([*findings, *matrix, *gate_findings(asked)], asked)
     table.save(samples, folder / "samples.parquet")
     write_json(folder / "findings.json", [asdict(f) for f in findings])
     write_json(folder / "run.json", _facts(experiment, source, protocol, clock, started))
     report = render(folder)
     bundle = folder / "bundle"
-    served = next((s for s in reversed(subjects) if s.seed == experiment.seeds[0]), subjects[-1])
+    served = _served(subjects, experiment)
     save_bundle(
         bundle, served.spec, served.model, split.source or source,
         _about(experiment, served, source), report=report.read_text("utf-8"),

@@ -17,9 +17,9 @@ from hardrank.data.labels import LabelPolicy
 from hardrank.data.sources import Source
 from hardrank.data.splits import LeaveOneOut, Splitter
 from hardrank.errors import ConfigError
+from hardrank.experiment.arm_spec import AnyObjective, Arm
 from hardrank.experiment.classify_spec import ClassifierExperiment
 from hardrank.experiment.mistakes import mistakes
-from hardrank.hardening import Adversarial
 from hardrank.models import Model, Victim
 from hardrank.perturbations import FGM, PGD, Gaussian, Inner
 from hardrank.threats import ThreatModel, played_label
@@ -140,8 +140,15 @@ class Experiment:
     """The victim: trained, attacked, hardened, attacked again, bundled."""
     compare: tuple[Model, ...] = ()
     """Further models for the table of clean quality."""
-    harden: Adversarial | None = None
-    """What the hardened arm minimises; without it there is no hardened arm."""
+    hide: Share = 0.0
+    """Share of the items whose events are all taken out of training and histories, so that
+    every table has cold items, and every model here serves them. 0 hides none."""
+    harden: AnyObjective | None = None
+    """What the arm `hardened` minimises: short for one of `arms` with this objective alone."""
+    arms: tuple[Arm, ...] = ()
+    """Hardened arms, each compared with one control. The first is the one that is bundled."""
+    beside: tuple[str, ...] = ()
+    """Labels of models of `compare` that are attacked, too, as they were trained."""
     finetune: Training = Training(epochs=4, keep="last", patience=0)
     """Both arms go on from the same base for so many epochs with a fresh optimiser."""
     cold: Cold | None = None
@@ -155,11 +162,19 @@ class Experiment:
 
     @model_validator(mode="after")
     def _told_apart(self) -> "Experiment":
+        names = [arm.name for arm in self.hardenings()]
+        if len(set(names)) < len(names):
+            raise ValueError(f"arms: names must differ (are {', '.join(names)})")
         labels = [label for trial in self.trials for label in trial.labels()]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
             raise ValueError(f"trials: {', '.join(twice)} in two trials; give one a `name`")
         return self
+
+    def hardenings(self) -> tuple[Arm, ...]:
+        """`arms`, with `harden` first where it is given."""
+        short = (Arm(name="hardened", objective=self.harden),) if self.harden else ()
+        return (*short, *self.arms)
 
 
 _ADAPTER: TypeAdapter[Experiment] = TypeAdapter(Experiment)

@@ -1,6 +1,7 @@
 """Adversarial training: the loss at the worst point of a ball, beside the clean loss."""
 
 import math
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Lt
@@ -49,6 +50,8 @@ class Adversarial:
     """Rules that end training early; the log states which one did."""
     radius_schedule: Schedule = Constant()
     """Share of `radius` in force as training goes on."""
+    steps_schedule: Schedule = Constant()
+    """Share of the steps of `inner` in force as training goes on, rounded, at least one step."""
 
     @model_validator(mode="after")
     def _mix_is_convex(self) -> "Adversarial":
@@ -56,9 +59,24 @@ class Adversarial:
             raise ValueError(f"weight must be at most 1 when form is 'mix' (is {self.weight})")
         return self
 
+    @model_validator(mode="after")
+    def _has_steps(self) -> "Adversarial":
+        if self.steps_schedule != Constant() and not hasattr(self.inner, "steps"):
+            raise ValueError(f"steps_schedule: '{self.inner.kind}' has no `steps` to schedule")
+        return self
+
     def check(self, network: TrainableNetwork) -> None:
         """Raises `Unsupported` if the network lacks the site."""
         require_site(network, self.site, self.kind)
+
+    def inner_at(self, progress: float) -> Inner:
+        """`inner` with the steps that `steps_schedule` gives it at `progress`."""
+        steps: int | None = getattr(self.inner, "steps", None)
+        share = self.steps_schedule.at(progress)
+        if steps is None or share == 1:
+            return self.inner
+        changed: Any = {"steps": max(1, round(share * steps))}
+        return replace(self.inner, **changed)
 
     def __call__(self, network: TrainableNetwork, batch: Any, step: Step) -> Tensor:
         """See `Objective`."""
@@ -67,7 +85,7 @@ class Adversarial:
             return network.loss(batch)
         draws = Draws.now()
         delta = worst_delta(
-            network, batch, step, draws, site=self.site, inner=self.inner,
+            network, batch, step, draws, site=self.site, inner=self.inner_at(step.progress),
             radius=self.radius * self.radius_schedule.at(step.progress),
         )  # fmt: skip
         clean = network.loss(batch)

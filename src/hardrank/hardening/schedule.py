@@ -1,13 +1,14 @@
-"""How a weight or a radius changes while training goes on."""
+"""How a weight, a radius or a number of steps changes while training goes on."""
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Le
+from annotated_types import Gt, Le, Len
 from pydantic import Field, model_validator
 
 from hardrank.types import Share, spec
 
-__all__ = ["Constant", "Ramp", "Schedule"]
+__all__ = ["Constant", "Phase", "Phases", "Ramp", "Schedule"]
 
 
 @spec
@@ -49,4 +50,38 @@ class Ramp:
         return self.start_share + (self.end_share - self.start_share) * gone
 
 
-Schedule = Annotated[Constant | Ramp, Field(discriminator="kind")]
+@spec
+class Phase:
+    """One stretch of training with one value."""
+
+    share: Share
+    """Share of the full value."""
+    until: Annotated[float, Gt(0), Le(1)] = 1.0
+    """Share of training after which the next phase begins."""
+
+
+@spec
+class Phases:
+    """A row of stretches: clean (0), mixed (e.g. 0.5), hard (1), or any other plan.
+
+    As the weight of an objective, 0 is plain training and costs no more than that. The step
+    at which a stretch ends is already of the next one.
+    """
+
+    kind: Literal["phases"] = "phases"
+    phases: Annotated[tuple[Phase, ...], Len(min_length=1)]
+    """In order of `until`, which the last one has at 1."""
+
+    @model_validator(mode="after")
+    def _cover_all_training(self) -> "Phases":
+        ends = [phase.until for phase in self.phases]
+        if ends[-1] != 1 or any(end >= later for end, later in pairwise(ends)):
+            raise ValueError(f"`until` must rise from phase to phase and end at 1 (is {ends})")
+        return self
+
+    def at(self, progress: float) -> float:
+        """The share of the full value at `progress`, the share of training already done."""
+        return next((p.share for p in self.phases if progress < p.until), self.phases[-1].share)
+
+
+Schedule = Annotated[Constant | Ramp | Phases, Field(discriminator="kind")]

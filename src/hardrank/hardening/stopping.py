@@ -1,4 +1,4 @@
-"""Stop training when the model withstands enough."""
+"""Stop training when the model withstands enough, or when it learns the wrong thing."""
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hardrank.errors import Unsupported
+from hardrank.training.watch import catastrophic_overfitting
 from hardrank.types import Count, Share, spec
 
-__all__ = ["QualityFloor", "Stop", "StopAtRobustError"]
+__all__ = ["CatastrophicOverfitting", "QualityFloor", "Stop", "StopAtRobustError"]
 
 _OF_EVERY_EPOCH = {"epoch", "loss", "seconds"}
 
@@ -68,7 +69,40 @@ class QualityFloor:
         return f"quality {values[-1]:.4g} fell below the floor, best was {max(values):.4g}"
 
 
-Stop = Annotated[StopAtRobustError | QualityFloor, Field(discriminator="kind")]
+@spec
+class CatastrophicOverfitting:
+    """Stop once training by one gradient step defeats that step and nothing else.
+
+    Wong et al., ICLR 2020, arXiv:2001.03994, section 5. Validation reports `robust_error`
+    under PGD and `single_step_error` under the objective's own step; see
+    `hardrank.training.watch`. Without this rule the same is written to the log and, as
+    `warning`, to `training.json`, and training goes on. The result is an over-fitted model
+    unless `keep` is "robust".
+    """
+
+    kind: Literal["catastrophic-overfitting"] = "catastrophic-overfitting"
+    rise: Share = 0.1
+    """Largest rise of the error under PGD above its lowest so far, while the error under one
+    step does not rise."""
+
+    def check(self, history: Sequence[Mapping[str, float]]) -> str | None:
+        """The reason to stop after these epochs, or None to go on.
+
+        Raises `Unsupported` when a validation does not measure both errors: the objective's
+        `inner` is not a single step.
+        """
+        validated = [row for row in history if _own(row)]
+        if any("single_step_error" not in row for row in validated):
+            raise Unsupported(
+                "'catastrophic-overfitting' compares one gradient step with many: it is for an "
+                "`inner` of one step ('fgsm', 'r-fgsm', 'fgm'); remove the rule for others"
+            )
+        return catastrophic_overfitting(validated, self.rise)
+
+
+Stop = Annotated[
+    StopAtRobustError | QualityFloor | CatastrophicOverfitting, Field(discriminator="kind")
+]
 """What `stop` of an objective can spell."""
 
 

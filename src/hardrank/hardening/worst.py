@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hardrank.hardening.borrow import Draws, evaluating
-from hardrank.perturbations import Inner, absolute
+from hardrank.perturbations import Maximiser, absolute
 from hardrank.training.objective import Step, TrainableNetwork
 from hardrank.types import Site
 
@@ -20,7 +20,7 @@ def worst_delta(
     draws: Draws,
     *,
     site: Site,
-    inner: Inner,
+    inner: Maximiser,
     radius: float,
     loss: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:

@@ -12,8 +12,10 @@ from hardrank.models.item_knn import ItemKnn
 from hardrank.models.knn_tfidf import KnnTfidf
 from hardrank.models.popularity import Popularity
 from hardrank.models.sasrec import Sasrec
+from hardrank.models.smoothed import Smoothed
 from hardrank.models.text_sequence import TextSequence
 from hardrank.models.tfidf import Tfidf
+from hardrank.models.trusted import Trusted
 
 __all__ = [
     "MODELS",
@@ -25,15 +27,30 @@ __all__ = [
     "Model",
     "Popularity",
     "Sasrec",
+    "Smoothed",
     "TextSequence",
     "Tfidf",
+    "Trusted",
     "Victim",
 ]
 
 Model = Annotated[
-    TextSequence | Hybrid | Sasrec | Popularity | ItemKnn | Tfidf | KnnTfidf | BprMf | Blend,
+    TextSequence
+    | Hybrid
+    | Sasrec
+    | Popularity
+    | ItemKnn
+    | Tfidf
+    | KnnTfidf
+    | BprMf
+    | Blend
+    | Smoothed
+    | Trusted,
     Field(discriminator="kind"),
 ]
 Victim = Annotated[TextSequence | Hybrid | Sasrec, Field(discriminator="kind")]
 """Models that are trained step by step: those that can be hardened."""
-MODELS = (TextSequence, Hybrid, Sasrec, Popularity, ItemKnn, Tfidf, KnnTfidf, BprMf, Blend)
+MODELS = (
+    TextSequence, Hybrid, Sasrec, Popularity, ItemKnn, Tfidf, KnnTfidf, BprMf, Blend, Smoothed,
+    Trusted,
+)  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from hardrank.models.sequence.fit import Shape, TextOptions
+from hardrank.models.sequence.influence import Influence
 from hardrank.models.sequence.spec import SequenceSpec
 from hardrank.training import Training
 from hardrank.types import Count, Dropout, Natural, Positive, spec
@@ -48,6 +49,8 @@ class TextSequence(SequenceSpec):
     """Of the whitened text vectors."""
     negatives: Natural | None = None
     """Uniform negatives per step; 0 ranks the whole catalogue; None decides by its size."""
+    influence: Influence | None = None
+    """How far a text alone may lift an item; None for as far as it goes."""
     training: Training = Training()
 
     def shape(self) -> Shape:
@@ -70,4 +73,5 @@ class TextSequence(SequenceSpec):
                 scale=0.25,
             ),
             negatives=self.negatives,
+            influence=self.influence,
         )

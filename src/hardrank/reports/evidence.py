@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ import polars as pl
 from hardrank.errors import SchemaError
 from hardrank.findings import Finding
 
-__all__ = ["CONTROL", "HARDENED", "Evidence", "RunFacts", "load_evidence", "refuse_lonely"]
+__all__ = ["AS_TRAINED", "CONTROL", "HARDENED", "Evidence", "RunFacts", "load_evidence"]
+__all__ += ["headlined", "refuse_lonely"]
 
 CONTROL, HARDENED = "control", "hardened"
+AS_TRAINED = ("base", "hidden")
+"""Arms that are no part of the hardening stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,8 @@ class Evidence:
     findings: tuple[Finding, ...]
     samples: pl.DataFrame
     facts: RunFacts
+    alias: str = ""
+    """What the experiment calls the arm that the page calls `hardened`; empty for the same."""
 
     @property
     def model(self) -> str:
@@ -70,6 +75,21 @@ class Evidence:
     @property
     def has_hardened(self) -> bool:
         return any(f.subject == self.subject(HARDENED) for f in self.findings)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The control, then every hardened arm, whatever its name, in file order."""
+        every = dict.fromkeys(
+            f.subject.partition("/")[2]
+            for f in self.findings
+            if f.subject.partition("/")[0] == self.model
+        )
+        hardened = [arm for arm in every if arm and arm not in (*AS_TRAINED, CONTROL)]
+        return (*([CONTROL] if CONTROL in every else []), *hardened)
+
+    def shown(self, arm: str) -> str:
+        """The arm as the experiment names it."""
+        return self.alias if arm == HARDENED and self.alias else arm
 
     def subject(self, arm: str) -> str:
         return f"{self.model}/{arm}"
@@ -118,7 +138,22 @@ def load_evidence(folder: Path) -> Evidence:
     refuse_lonely(findings, path)
     samples = folder / "samples.parquet"
     table = pl.read_parquet(samples) if samples.is_file() else pl.DataFrame()
-    return Evidence(findings=findings, samples=table, facts=RunFacts.load(folder / "run.json"))
+    facts = RunFacts.load(folder / "run.json")
+    return headlined(Evidence(findings=findings, samples=table, facts=facts))
+
+
+def headlined(evidence: Evidence) -> Evidence:
+    """With several hardened arms of free names, one of them (the first) is what the page sets
+    beside the control throughout, as `hardened`; the others stand in the tables of all arms."""
+    arms = [arm for arm in evidence.arms if arm != CONTROL]
+    if not arms or HARDENED in arms:
+        return evidence
+    old, new = evidence.subject(arms[0]), evidence.subject(HARDENED)
+    findings = tuple(replace(f, subject=new) if f.subject == old else f for f in evidence.findings)
+    samples = evidence.samples
+    if "subject" in samples.columns:
+        samples = samples.with_columns(pl.col("subject").replace({old: new}))
+    return replace(evidence, findings=findings, samples=samples, alias=arms[0])
 
 
 def refuse_lonely(findings: Iterable[Finding], path: Path | str = "findings.json") -> None:
@@ -128,10 +163,13 @@ def refuse_lonely(findings: Iterable[Finding], path: Path | str = "findings.json
     steps and seeds but no adversary, its numbers mean nothing.
     """
     seen = {(f.subject, f.audit, f.trial) for f in findings}
+    models = {s.rpartition("/")[0] for s, _, _ in seen if s.endswith(f"/{CONTROL}")}
     for subject, audit, trial in sorted(seen):
-        model, _, arm = subject.partition("/")
-        if arm != HARDENED or audit == "gate":
+        model, _, arm = subject.rpartition("/")
+        if arm in (CONTROL, *AS_TRAINED) or audit in ("gate", "coverage"):
             continue
+        if arm != HARDENED and model not in models:
+            continue  # no arm of a hardening stage
         if (f"{model}/{CONTROL}", audit, trial) not in seen:
             raise SchemaError(
                 f"'{subject}' has {audit} findings for '{trial}' but '{model}/{CONTROL}' has none",

@@ -11,9 +11,10 @@ from hardrank.reports.diffs import Piece
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
 from hardrank.reports.markup import visible
 from hardrank.reports.models import models
-from hardrank.reports.numbers import Spell, interval, percent
+from hardrank.reports.numbers import Spell, interval, percent, relative
 from hardrank.reports.page import SYNTHETIC
-from hardrank.reports.sections.gates import coverage
+from hardrank.reports.sections.coverage import coverage, uncovered
+from hardrank.reports.sections.significance import compared
 from hardrank.reports.table import Change, comparison
 from hardrank.reports.verdict import verdict
 from hardrank.reports.words import doubts, gate_name, gate_state, metric_name, spell_of
@@ -38,7 +39,8 @@ def markdown(evidence: Evidence) -> str:
         lines += [f"> **{SYNTHETIC}**", ""]
     lines += [f"**{found.label}.** {plainly(found.text)}", ""]
     lines += [f"- {plainly(caveat)}" for caveat in found.caveats]
-    lines += [*_comparison(evidence), *_gates(evidence), *_quality(evidence), *_curves(evidence)]
+    lines += [*_comparison(evidence), *_significance(evidence), *_gates(evidence)]
+    lines += [*_quality(evidence), *_curves(evidence)]
     lines += [*_cases(evidence), *_coverage(evidence), "", "## Method", ""]
     protocol = facts.protocol or next((f.protocol for f in evidence.findings if f.protocol), "")
     lines += [plainly(protocol or "Protocol not stated."), ""]
@@ -99,13 +101,32 @@ def _gates(evidence: Evidence) -> Iterator[str]:
             plainly(f.subject.partition("/")[2]),
             gate_state(f),
             plainly(f.reason),
+            plainly("" if gate_state(f) == "passed" else f.remedy),
         )
         for f in evidence.of("gate")
         if f.subject.partition("/")[0] == evidence.model
     ]
     if rows:
-        yield from ("", "## Gates", "")
-        yield from _table(("Gate", "Arm", "State", "Why"), rows)
+        yield from ("", "## Can these figures be trusted?", "")
+        yield from _table(("Check", "Arm", "State", "Why", "What to try"), rows)
+
+
+def _significance(evidence: Evidence) -> Iterator[str]:
+    rows = [
+        [
+            plainly(evidence.shown(row.arm)), plainly(row.trial), _number(row.control, percent),
+            _number(row.hardened, percent), _number(row.effect, relative),
+            "" if row.p is None else f"{row.p:.3f}",
+            "" if row.adjusted is None else f"{row.adjusted:.3f}", row.verdict or "no interval",
+        ]
+        for row in compared(evidence)
+    ]  # fmt: skip
+    if rows:
+        yield from ("", "## Every arm against the control", "")
+        yield from _table(
+            ("Arm", "Attack", "Gain, control", "Gain, hardened", "Removed", "p", "p, Holm",
+             "Verdict"), rows
+        )  # fmt: skip
 
 
 def _quality(evidence: Evidence) -> Iterator[str]:
@@ -167,13 +188,16 @@ def _coverage(evidence: Evidence) -> Iterator[str]:
     rows = [
         [
             plainly(", ".join(filter(None, name))),
-            *(_covered(*cells[a]) for a in (CONTROL, HARDENED)),
+            *(_covered(*cells[a]) for a in cells),
         ]
         for name, cells in coverage(evidence).items()
     ]
     if rows:
+        arms = [plainly(arm.capitalize()) for arm in next(iter(coverage(evidence).values()))]
         yield from ("", "## Coverage", "")
-        yield from _table(("Attack", "Control", "Hardened"), rows)
+        yield from _table(("Attack", *arms), rows)
+    if missing := uncovered(evidence):
+        yield from ("", f"Not measured: {plainly('; '.join(missing))}.")
 
 
 def _covered(state: str, why: str) -> str:

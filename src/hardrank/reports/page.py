@@ -8,12 +8,14 @@ from hardrank.reports.evidence import Evidence
 from hardrank.reports.markup import Html, join, tag
 from hardrank.reports.sections.comparison import comparison_section
 from hardrank.reports.sections.costs import costs_section, histories_section
+from hardrank.reports.sections.coverage import coverage_section
 from hardrank.reports.sections.curves import curves_section
 from hardrank.reports.sections.exposure import exposure_section
-from hardrank.reports.sections.gates import coverage_section, gates_section
+from hardrank.reports.sections.gates import gates_section
 from hardrank.reports.sections.method import method_section, provenance_section
 from hardrank.reports.sections.price import price_section
 from hardrank.reports.sections.quality import quality_section
+from hardrank.reports.sections.significance import significance_section
 from hardrank.reports.sections.summary import summary_section
 from hardrank.reports.sections.worst import worst_section
 
@@ -31,7 +33,8 @@ _SECTIONS = (
     ("costs", "Costs", costs_section),
     ("histories", "Histories", histories_section),
     ("cases", "Worst cases", worst_section),
-    ("gates", "Gates", gates_section),
+    ("significance", "Significance", significance_section),
+    ("gates", "Trust", gates_section),
     ("coverage", "Coverage", coverage_section),
     ("quality", "All models", quality_section),
     ("method", "Method", method_section),

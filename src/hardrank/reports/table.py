@@ -121,7 +121,7 @@ def effect(evidence: Evidence, trial: str) -> Finding | None:
             for f in evidence.findings
             if metric_k(f.metric)[0] == "defence_effect"
             and f.trial == trial
-            and f.subject.partition("/")[0] == evidence.model
+            and f.subject == evidence.subject(HARDENED)
         ),
         None,
     )
@@ -134,8 +134,8 @@ def price(evidence: Evidence, group: str) -> Change | None:
     From the audited finding if there is one, else from the two means, without interval.
     """
     for f in evidence.findings:
-        same_model = f.subject.partition("/")[0] == evidence.model
-        if metric_k(f.metric)[0] in _PRICES and f.group == group and same_model:
+        same_arm = f.subject == evidence.subject(HARDENED)
+        if metric_k(f.metric)[0] in _PRICES and f.group == group and same_arm:
             return None if f.value is None else _turned(f)
     metric = main_metric(evidence)
     control, hardened = (

@@ -7,7 +7,7 @@ from itertools import groupby
 import polars as pl
 
 from hardrank.findings import Finding
-from hardrank.reports.evidence import Evidence, RunFacts, refuse_lonely
+from hardrank.reports.evidence import Evidence, RunFacts, headlined, refuse_lonely
 from hardrank.reports.markup import visible
 from hardrank.reports.numbers import Spell, interval
 from hardrank.reports.table import Change, Row, comparison
@@ -32,7 +32,7 @@ def summary_table(findings: Sequence[Finding], *, model: str = "") -> str:
     """
     refuse_lonely(findings)
     facts = RunFacts(name="", model=model)
-    evidence = Evidence(findings=tuple(findings), samples=pl.DataFrame(), facts=facts)
+    evidence = headlined(Evidence(findings=tuple(findings), samples=pl.DataFrame(), facts=facts))
     found = verdict(evidence)
     rows = [row for row in comparison(evidence) if _metric(row).startswith(_SHOWN)]
     lines = [f"Verdict: {found.label}", *_wrapped(found.text)]

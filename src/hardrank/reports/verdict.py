@@ -6,7 +6,7 @@ from typing import Literal
 
 from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
-from hardrank.reports.faults import cause, doubted, failed_gates, fault, short
+from hardrank.reports.faults import cause, dead_attacks, doubted, failed_gates, fault, short
 from hardrank.reports.numbers import Spell, interval, percent, relative, signed
 from hardrank.reports.table import (
     Change,
@@ -94,7 +94,8 @@ def _status(evidence: Evidence, faults: list[str]) -> Status:
         return "unreliable"
     if not evidence.has_hardened:
         return "undefended"
-    directions = [_direction(effect(evidence, t)) for t in trials(evidence)]
+    left_out = dead_attacks(evidence)
+    directions = [_direction(effect(evidence, t)) for t in trials(evidence) if t not in left_out]
     known = [d for d in directions if d is not None]
     if any(d < 0 for d in known):
         return "worse"
@@ -121,7 +122,7 @@ def _provisional(evidence: Evidence) -> list[str]:
     reasons = [] if gates else ["no gate was run"]
     for f in gates:
         if gate_state(f) == "undecided":
-            reasons.append(f"undecided: “{gate_name(f)}”, {too_few(f.reason)}")
+            reasons.append(f"undecided: “{gate_name(f)}”, {too_few(f.reason) or f.reason}")
     if missing:
         reasons.append("not run: " + listed([f"“{m}”" for m in missing]))
     if len(_seeds(evidence)) == 1:
@@ -154,6 +155,8 @@ def _seeds(evidence: Evidence) -> set[int]:
 def _caveats(evidence: Evidence) -> list[str]:
     caveats = [reason[0].upper() + reason[1:] + "." for reason in _provisional(evidence)]
     among = trials(evidence)
+    for trial, why in dead_attacks(evidence).items():
+        caveats.append(f"{attack_name(trial, among)} proves nothing here: {why}.")
     for trial in among:
         for arm in (CONTROL, HARDENED):
             gain = gain_of(evidence, arm, trial)

@@ -119,8 +119,15 @@ def gate_name(finding: Finding) -> str:
 _GATES = {
     "quality": ("quality_floor", "tells_texts_apart", "tells_items_apart", "tells_queries_apart"),
     "control": ("control_arm",),
-    "unseen": ("unseen_attack", "adaptive_attack"),
+    "unseen": (
+        *("unseen_attack", "adaptive_attack", "text_confirmation", "coverage_stated"),
+        *("targets_not_in_training_pool", "split_without_leaks"),
+    ),
 }
+
+
+_WEIGHED = ("attack_works_undefended", "black_box_no_better", "transfer_beats_random")
+"""Checks that look and may still not know."""
 
 
 def gate_kind(finding: Finding) -> str:
@@ -137,7 +144,8 @@ def doubts(findings: Iterable[Finding | None]) -> list[str]:
         if f is not None and f.value is None:
             told[f"No value: {f.reason or 'no reason given'}"] = None
         elif f is not None and not f.reliable:
-            told[f"Unreliable: {f.reason or 'an audit marked it so'}"] = None
+            advice = f". What to try: {f.remedy}" if f.remedy else ""
+            told[f"Unreliable: {f.reason or 'an audit marked it so'}{advice}"] = None
     return list(told)
 
 
@@ -152,9 +160,9 @@ def too_few(reason: str) -> str:
 def gate_state(finding: Finding) -> State:
     """`passed` where every seed passed (value 1: the share that did), `failed` where one did
     not or the audit calls the finding unreliable. Without a value `undecided` where it was
-    measured on too few samples, else `not run`."""
+    measured on too few samples or what was seen says neither, else `not run`."""
     if finding.value is None:
-        return "undecided" if too_few(finding.reason) else "not run"
+        return "undecided" if too_few(finding.reason) or finding.metric in _WEIGHED else "not run"
     return "passed" if finding.value >= 1 and finding.reliable else "failed"
 
 

@@ -8,6 +8,7 @@ from hardrank.training.objective import (
     PredictiveNetwork,
     Step,
     TrainableNetwork,
+    bound_objective,
     check_objective,
 )
 from hardrank.training.options import Training
@@ -21,6 +22,7 @@ __all__ = [
     "TrainableNetwork",
     "Trained",
     "Training",
+    "bound_objective",
     "check_objective",
     "train",
 ]

@@ -26,8 +26,11 @@ class Progress:
     best_epoch: int = 0
     """Epochs done when the best validation value was seen; 0 for none yet."""
     best_value: float | None = None
+    """The validation metric, or with `keep = "robust"` the robust error with its sign turned."""
     finished: str = ""
     """Why training ended; empty while it goes on."""
+    warning: str = ""
+    """What the history gives reason to doubt; empty for nothing."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One row an epoch: loss, validation metrics, seconds."""
 
@@ -38,12 +41,14 @@ def save_checkpoint(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
     best: dict[str, Tensor],
+    means: dict[str, Tensor],
     progress: Progress,
 ) -> None:
-    """One file holds weights, optimiser state, best weights and progress, so that they can
-    never disagree."""
+    """One file holds weights, optimiser state, best and mean weights and progress, so that
+    they can never disagree."""
     tensors = {f"network/{k}": v.detach() for k, v in network.state_dict().items()}
     tensors |= {f"best/{k}": v for k, v in best.items()}
+    tensors |= {f"mean/{k}": v for k, v in means.items()}
     for number, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{number}/{k}": torch.as_tensor(v) for k, v in state.items()}
     text = json.dumps({"fingerprint": fingerprint, "progress": vars(progress)})
@@ -53,7 +58,11 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, fingerprint: str, network: nn.Module, optimiser: torch.optim.Optimizer
+    path: Path,
+    fingerprint: str,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    means: dict[str, Tensor],
 ) -> tuple[dict[str, Tensor], Progress] | None:
     """Restore in place and give (best weights, progress); None if there is no checkpoint or
     it belongs to another spec, dataset or seed (`fingerprint`)."""
@@ -71,6 +80,7 @@ def load_checkpoint(
         states.setdefault(int(number), {})[key] = value
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": states, "param_groups": groups})
+    means |= _under("mean", tensors)
     return _under("best", tensors), Progress(**about["progress"])
 
 

@@ -1,6 +1,6 @@
 """What training minimises: a scalar from a batch and a network's differentiable parts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,6 +16,7 @@ __all__ = [
     "PredictiveNetwork",
     "Step",
     "TrainableNetwork",
+    "bound_objective",
     "check_objective",
 ]
 
@@ -53,6 +54,14 @@ class Predictions:
     """(N,) the right candidate's column."""
     users: Tensor | None = None
     """(N,) row of the user each prediction is for, -1 where unknown; None without users."""
+    items: Tensor | None = None
+    """(N,) row of the right item among the items that have training events, whatever the
+    candidates are; None where the candidates are no items."""
+    rows: Tensor | None = None
+    """(N,) of an auxiliary head that reads a part: which rows of the main head these are."""
+    auxiliary: "Callable[[], tuple[tuple[float, Predictions], ...]]" = tuple
+    """Asked at most once, right after the logits were made: (weight, predictions) of each
+    further head whose mean cross-entropy the loss adds. Made only for who asks."""
 
 
 @runtime_checkable
@@ -79,7 +88,7 @@ class Step:
     """For the objective's own draws; its state depends on (seed, epoch, number) alone."""
     memory: dict[str, Any] = field(default_factory=dict)
     """The objective's own notes from one step to the next; empty when an epoch begins, so
-    that a resumed run has the same."""
+    that a resumed run has the same. Under `notes`, name -> number: what a log may tell."""
 
 
 class Objective(Protocol):
@@ -102,6 +111,17 @@ class Plain:
 
     def __call__(self, network: TrainableNetwork, batch: Any, step: Step) -> Tensor:
         return network.loss(batch)
+
+
+def bound_objective(
+    objective: Objective | None, *, users: Sequence[str], items: Sequence[str]
+) -> Objective | None:
+    """What an objective with a method `bound` becomes on a dataset; any other as it is.
+
+    users, items: the ids in the order of `Predictions.users` and `Predictions.items`.
+    """
+    bound = getattr(objective, "bound", None)
+    return objective if bound is None else bound(users=users, items=items)
 
 
 def check_objective(objective: Objective | None, network: TrainableNetwork) -> None:

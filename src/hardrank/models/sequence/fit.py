@@ -15,15 +15,19 @@ from hardrank.encoders import load_encoder
 from hardrank.errors import BundleError, DataError, Unsupported
 from hardrank.files import digest_bytes
 from hardrank.models.common import entry, holdout_ndcg, slate_texts, whole
+from hardrank.models.judge import judge_of
+from hardrank.models.sequence.attacked import AttackedPool
 from hardrank.models.sequence.batches import SequenceBatch, Windows
+from hardrank.models.sequence.influence import Influence
 from hardrank.models.sequence.live import LiveTexts
 from hardrank.models.sequence.network import ItemTower, SequenceNetwork
 from hardrank.models.sequence.recommender import SequenceRecommender
-from hardrank.models.sequence.robust import robust_error
+from hardrank.models.sequence.robust import robust_row
 from hardrank.models.sequence.texts import TextSource, Whitening
 from hardrank.models.sequence.transformer import CausalTransformer
 from hardrank.recommender import Recommender
-from hardrank.training import Objective, Training, check_objective, train
+from hardrank.training import Objective, Training, bound_objective, check_objective, train
+from hardrank.training.forge import forged
 from hardrank.training.precision import half_is_faster
 from hardrank.training.stops import AnyOf
 from hardrank.types import Ints
@@ -65,6 +69,7 @@ class Shape:
     text_weight: float = 0.0
     id_dropout: float = 0.0
     negatives: int | None = None
+    influence: Influence | None = None
 
 
 def fit(
@@ -95,8 +100,15 @@ def fit(
     learns = shape.text is not None and shape.text.unfreeze != 0
     if source is not None and (learns or site == "token-embeddings"):
         network.live = _live(shape, source, [rendered[i] for i in known], network.negatives)
+    objective = bound_objective(
+        objective,
+        users=data.users["user_id"].to_list(),
+        items=data.items["item_id"].gather(known).to_list(),
+    )
     check_objective(objective, network)
     counts = data.counts[known]
+    if shape.influence is not None:
+        network.popularity = shape.influence.training(counts)
     network.frequency = torch.from_numpy(counts / counts.sum()).float()
     table = None
     if source is not None:
@@ -114,19 +126,28 @@ def fit(
             return _as_learned(network, data, source, shape.length, rendered)
         return SequenceRecommender(network, data.items, data.counts, source, shape.length, table)
 
+    judge = judge_of(objective, wanted=training.keep == "robust")
+
     def validate() -> Mapping[str, float]:
         assert valid is not None
         model = wrapped()
         row = {"ndcg@10": holdout_ndcg(model, valid)}
-        if rules:  # an objective with rules has an attack to judge them by
-            attack: Any = objective
-            error = robust_error(model, valid, attack.inner, attack.radius, run.seed)
-            row["robust_error"] = error
-        return row
+        return row | (robust_row(judge, model, valid, run.seed) if judge else {})
+
+    forge = getattr(objective, "forge", None)
+
+    def prepare(epoch: int) -> None:
+        assert source is not None and forge is not None
+        network.eval()
+        written = forged(forge, wrapped(), epoch, folder.folder)
+        network.attacked = AttackedPool.of(
+            written, data.items, data.counts, source, shape.influence
+        )
 
     # A folder named by all that decides the weights: an equal training finds its own, be it
     # a resumed one or a part of another model.
     fingerprint = _fingerprint(shape, training, data, valid, run, objective, start)
+    folder = run.at(fingerprint[:16])
     train(
         network,
         batches,
@@ -136,7 +157,8 @@ def fit(
         validate=validate if valid is not None and len(valid) else None,
         stop=AnyOf(rules),
         paces={"live.": shape.text.pace} if shape.text else {},
-        run=run.at(fingerprint[:16]),
+        run=folder,
+        prepare=prepare if forge is not None else None,
         fingerprint=fingerprint,
     )
     model = wrapped()
@@ -187,6 +209,7 @@ def _network(
         dropout=shape.text.dropout if shape.text else 0.0,
         scale=shape.text.scale if shape.text else 1.0,
         layers=shape.text.layers if shape.text else 1,
+        text_norm=shape.influence.text_norm if shape.influence else 0.0,
     )
     transformer = CausalTransformer(
         size=shape.size,
@@ -196,7 +219,7 @@ def _network(
         dropout=shape.dropout,
     )
     automatic = _NEGATIVES if known > _FULL_SOFTMAX else 0
-    return SequenceNetwork(
+    network = SequenceNetwork(
         tower=tower,
         transformer=transformer,
         text_weight=shape.text_weight,
@@ -204,6 +227,8 @@ def _network(
         negatives=automatic if shape.negatives is None else shape.negatives,
         narrow=half_is_faster(training.precision),
     )
+    network.influence = shape.influence
+    return network
 
 
 def _live(shape: Shape, source: TextSource, texts: list[str], negatives: int) -> LiveTexts:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hardrank.encoders import HiddenStates, TextEncoder, TokenBatch
+from hardrank.errors import Unsupported
 from hardrank.models.sequence.texts import Whitening
 
 __all__ = ["LiveTexts"]
@@ -43,24 +44,38 @@ class LiveTexts(nn.Module):
     def learns(self) -> bool:
         return bool(self.names)
 
-    def forward(self, rows: Tensor | None, tokens: Tensor | None = None) -> Tensor:
-        """(I, X) of all texts or of `rows`; tokens: (I, T, E) added to token embeddings."""
-        if rows is None and tokens is None:
+    def forward(
+        self, rows: Tensor | None, tokens: Tensor | None = None, hidden: Tensor | None = None
+    ) -> Tensor:
+        """(I, X) of all texts or of `rows`. tokens: (I, T, E) added to token embeddings;
+        hidden: (I, T, D) added to the states at the cut, above which alone it runs.
+
+        Raises `Unsupported` for both at once, and for `hidden` without a cut.
+        """
+        if rows is None and tokens is None and hidden is None:
             parts = torch.split(torch.arange(len(self.tokens)), _TOGETHER)
             return torch.cat([self(part) for part in parts])
+        if hidden is not None:
+            if tokens is not None:
+                raise Unsupported("perturb the token embeddings or the hidden states, not both")
+            return self._above(rows, hidden)
         if tokens is not None:
             batch = self._batch(rows)
             embeds = self.encoder.token_embeddings(batch.ids) + tokens
             return self.whitening(self.encoder.from_embeddings(embeds, batch.mask))
         assert rows is not None
-        if self.hidden is not None and self.cut is not None:
-            hidden = self.hidden.take(rows)
-            vectors = self.encoder.from_hidden(hidden.states, hidden.mask, self.cut)
-        else:
-            batch = self.tokens.take(rows)
-            embeds = self.encoder.token_embeddings(batch.ids)
-            vectors = self.encoder.from_embeddings(embeds, batch.mask)
-        return self.whitening(vectors)
+        if self.hidden is not None:
+            return self._above(rows)
+        batch = self.tokens.take(rows)
+        embeds = self.encoder.token_embeddings(batch.ids)
+        return self.whitening(self.encoder.from_embeddings(embeds, batch.mask))
+
+    def states(self, rows: Tensor | None) -> HiddenStates:
+        """(I, T, D) what enters the lowest layer that learns; it never changes. Raises
+        `Unsupported` where there is no such cut."""
+        if self.hidden is None:
+            raise Unsupported("hidden states are kept only where the top layers alone learn")
+        return self.hidden if rows is None else self.hidden.take(rows)
 
     def embeddings(self, rows: Tensor | None) -> Tensor:
         """(I, T, E) clean token embeddings, detached."""
@@ -76,6 +91,12 @@ class LiveTexts(nn.Module):
             name: value.detach().numpy().copy()
             for name, value in zip(self.names, self.learned, strict=True)
         }
+
+    def _above(self, rows: Tensor | None, delta: Tensor | None = None) -> Tensor:
+        kept = self.states(rows)
+        assert self.cut is not None
+        states = kept.states if delta is None else kept.states + delta
+        return self.whitening(self.encoder.from_hidden(states, kept.mask, self.cut))
 
     def _batch(self, rows: Tensor | None) -> TokenBatch:
         return self.tokens if rows is None else self.tokens.take(rows)

@@ -9,7 +9,7 @@ itself moves, and with it every score of its row.
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,12 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hardrank.data import Queries, Slate
-from hardrank.models.common import tiles, whole
+from hardrank.models.common import Scorer, tiles, whole
 from hardrank.recommender import mask_seen
 from hardrank.types import GoalKind, Ints, RankingLoss
-
-if TYPE_CHECKING:
-    from hardrank.models.sequence.recommender import SequenceRecommender
 
 __all__ = ["doors", "of_items", "of_queries"]
 
@@ -35,8 +32,16 @@ Measure = Callable[[Tensor], Tensor]
 """Scores -> (B,)."""
 
 
+class Listed(Scorer, Protocol):
+    """A model that remembers the doors of its queries."""
+
+    def doors(self, queries: Queries) -> Tensor:
+        """(Q, 2) see `doors`."""
+        ...
+
+
 def of_items(
-    model: "SequenceRecommender",
+    model: Listed,
     queries: Queries,
     items: Ints,
     goal: GoalKind,
@@ -101,7 +106,7 @@ def of_queries(queries: Queries, items: Ints, loss: RankingLoss | None) -> Measu
     return margin if loss == "margin" else lambda scores: F.softplus(margin(scores))
 
 
-def doors(model: "SequenceRecommender", queries: Queries) -> Tensor:
+def doors(model: Scorer, queries: Queries) -> Tensor:
     """(Q, 2) the scores of the last unseen item that still makes the list and of the one after
     it, which takes its place for those that are on the list themselves."""
 
@@ -112,9 +117,7 @@ def doors(model: "SequenceRecommender", queries: Queries) -> Tensor:
     return _over_catalogue(model, queries, last_two)
 
 
-def _over_catalogue(
-    model: "SequenceRecommender", queries: Queries, kept: Callable[[Tensor], Tensor]
-) -> Tensor:
+def _over_catalogue(model: Scorer, queries: Queries, kept: Callable[[Tensor], Tensor]) -> Tensor:
     """(Q, ...) what `kept` keeps of the scores of unseen items, (tile, I) at a time."""
     slate, out = whole(model.items), []
     for rows in tiles(len(queries), len(slate)):
@@ -123,7 +126,7 @@ def _over_catalogue(
     return torch.cat(out)
 
 
-def _own(model: "SequenceRecommender", queries: Queries, items: Ints) -> Tensor:
+def _own(model: Scorer, queries: Queries, items: Ints) -> Tensor:
     """(Q, B) what the items score as they stand, -inf where the query has seen them."""
     scores = torch.from_numpy(model.score(queries, Slate(items=items)))
     for column, item in enumerate(items):

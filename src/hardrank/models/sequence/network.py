@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from hardrank.models.sequence.attacked import AttackedPool
 from hardrank.models.sequence.batches import SequenceBatch
+from hardrank.models.sequence.influence import Influence
 from hardrank.models.sequence.live import LiveTexts
 from hardrank.models.sequence.transformer import CausalTransformer
 from hardrank.training import Predictions
@@ -36,8 +39,10 @@ class ItemTower(nn.Module):
         dropout: float,
         scale: float,
         layers: int = 1,
+        text_norm: float = 0.0,
     ) -> None:
         super().__init__()
+        self.text_norm = text_norm
         self.ids = nn.Parameter(torch.empty(items, size)) if ids else None
         self.text = _adapter(text_size, size, layers) if text_size else None
         self.dropout, self.scale = nn.Dropout(dropout), scale
@@ -48,7 +53,9 @@ class ItemTower(nn.Module):
         """(..., X) -> (..., D)"""
         assert self.text is not None
         out: Tensor = self.scale * self.text(self.dropout(whitened))
-        return out
+        if not self.text_norm:
+            return out
+        return self.text_norm * nn.functional.normalize(out.float(), dim=-1)
 
 
 def _adapter(text_size: int, size: int, layers: int) -> nn.Module:
@@ -100,18 +107,26 @@ class SequenceNetwork(nn.Module):
         self.negatives, self.frequency = negatives, frequency
         size = transformer.positions.shape[1]
         self.text_states = nn.Linear(size, size) if text_weight else None
+        self.influence: Influence | None = None
+        """What ranking adds for popularity."""
+        self.popularity: Tensor | None = None
+        """(I,) what training adds to the scores of its items."""
         self.texts: Tensor = torch.empty(0)
         """(I, X) whitened text vectors of the training items: given, not learned."""
         self.encoded: Tensor = torch.empty(0)
         """(I, E) the same before whitening: the encoder's own unit vectors."""
         self.projection: Tensor = torch.empty(0)
         """(E, X) from one to the other, but for the mean."""
+        self.attacked: AttackedPool | None = None
+        """Rewritten texts that training sets beside the catalogue."""
         self.live: LiveTexts | None = None
         """The encoder itself, where it learns or its tokens are perturbed."""
 
     @property
     def sites(self) -> tuple[Site, ...]:
         tokens: tuple[Site, ...] = ("token-embeddings",) if self.live is not None else ()
+        if self.live is not None and self.live.hidden is not None:
+            tokens = (*tokens, "hidden-states")
         text: tuple[Site, ...] = ("text-vectors",) if self.tower.text is not None else ()
         return ("item-vectors", "history-vectors", *text, *tokens)
 
@@ -119,7 +134,8 @@ class SequenceNetwork(nn.Module):
         self, rows: Tensor | None = None, deltas: Mapping[Site, Tensor] | None = None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """((I, D) sum, id part, text part) of all items or of `rows`, with the deltas that
-        move texts: `text-vectors` (all items, E), `token-embeddings` (I, T, E)."""
+        move texts: `text-vectors` (all items, E), `token-embeddings` (I, T, E) or
+        `hidden-states` (I, T, D)."""
         ids: Tensor | None = self.tower.ids
         text: Tensor | None = None
         if self.tower.text is not None:
@@ -139,7 +155,8 @@ class SequenceNetwork(nn.Module):
         Deltas: `item-vectors` (I, D) moves each item wherever it stands, as history and as
         candidate; `text-vectors` (I, E) moves what the encoder made of its text; `history-vectors`
         (B, L, D) moves what the transformer reads;
-        `token-embeddings` (C, T, E) moves the words of this step's candidates.
+        `token-embeddings` (C, T, E) moves the words of this step's candidates,
+        `hidden-states` (C, T, D) what the learning layers of the encoder read of them.
         """
         read = self._read(batch, deltas or {})
         loss = catalogue_cross_entropy(
@@ -155,6 +172,28 @@ class SequenceNetwork(nn.Module):
             )
         return loss
 
+    def loss_beside(self, batch: SequenceBatch, rows: Tensor, added: float) -> Tensor:
+        """`loss` with these rows of `attacked` among the candidates, where no target is;
+        `added` to their scores. (An attacked item that has an id keeps it.)"""
+        assert self.attacked is not None
+        read, pool = self._read(batch, {}), self.attacked
+        by_text = self.tower.from_text(pool.texts[rows]).float()
+        own = by_text
+        if self.tower.ids is not None:
+            owners = pool.owners[rows]
+            own = by_text + self.tower.ids[owners.clamp_min(0)] * (owners >= 0)[:, None]
+        usual = read.correction if read.correction is not None else torch.zeros(len(read.vectors))
+        bias = torch.cat([usual, pool.popularity[rows] + added])
+        vectors = torch.cat([read.vectors, own])
+        loss = catalogue_cross_entropy(read.states, vectors, read.targets, bias, half=self.narrow)
+        if self.text_states is not None and read.text is not None:
+            part = torch.randperm(len(read.targets))[: (len(read.targets) + 2) // 3]
+            loss = loss + self.text_weight * catalogue_cross_entropy(
+                self.text_states(read.states[part]), torch.cat([read.text, by_text]),
+                read.targets[part], bias, half=self.narrow,
+            )  # fmt: skip
+        return loss
+
     def predictions(
         self, batch: SequenceBatch, deltas: Mapping[Site, Tensor] | None = None
     ) -> Predictions:
@@ -163,7 +202,30 @@ class SequenceNetwork(nn.Module):
         logits = read.states @ read.vectors.t()
         if read.correction is not None:
             logits = logits + read.correction
-        return Predictions(logits=logits, labels=read.targets, users=batch.users)
+        return Predictions(
+            logits=logits,
+            labels=read.targets,
+            users=batch.users,
+            items=batch.targets,
+            auxiliary=partial(self._text_predictions, read, batch),
+        )
+
+    def _text_predictions(
+        self, read: "_Read", batch: SequenceBatch
+    ) -> tuple[tuple[float, Predictions], ...]:
+        """The second head's, of the same third of the targets that `loss` draws."""
+        if self.text_states is None or read.text is None:
+            return ()
+        part = torch.randperm(len(read.targets))[: (len(read.targets) + 2) // 3]
+        logits = self.text_states(read.states[part]) @ read.text.t()
+        said = Predictions(
+            logits=logits if read.correction is None else logits + read.correction,
+            labels=read.targets[part],
+            users=None if batch.users is None else batch.users[part],
+            items=batch.targets[part],
+            rows=part,
+        )
+        return ((self.text_weight, said),)
 
     def _read(self, batch: SequenceBatch, deltas: Mapping[Site, Tensor]) -> "_Read":
         rows, correction = self._candidates(batch)
@@ -184,21 +246,32 @@ class SequenceNetwork(nn.Module):
             history = history + delta
         states = self.transformer(history)[batch.real]
         return _Read(
-            states=states, vectors=vectors, text=text, targets=targets, correction=correction
-        )
+            states=states, vectors=vectors, text=text, targets=targets,
+            correction=self._added(rows, correction),
+        )  # fmt: skip
+
+    def _added(self, rows: Tensor | None, correction: Tensor | None) -> Tensor | None:
+        """(C,) what scores get beside the product: popularity and the sampling correction."""
+        if self.popularity is None:
+            return correction
+        own = self.popularity if rows is None else self.popularity[rows]
+        return own if correction is None else own + correction
 
     def clean(self, site: Site, batch: SequenceBatch) -> Tensor:
         with torch.no_grad():
             if site == "token-embeddings":
                 assert self.live is not None
                 return self.live.embeddings(self._candidates(batch)[0])
+            if site == "hidden-states":
+                assert self.live is not None
+                return self.live.states(self._candidates(batch)[0]).states
             if site == "text-vectors":
                 return self.encoded
             vectors = self.vectors()[0]
             return vectors.detach() if site == "item-vectors" else vectors[batch.inputs]
 
     def writable(self, site: Site, batch: SequenceBatch) -> Tensor | None:
-        if site == "token-embeddings":
+        if site in ("token-embeddings", "hidden-states"):
             assert self.live is not None
             return self.live.mask(self._candidates(batch)[0])
         return batch.real if site == "history-vectors" else None
@@ -212,7 +285,7 @@ class SequenceNetwork(nn.Module):
     def _whitened(self, rows: Tensor | None, deltas: Mapping[Site, Tensor]) -> Tensor:
         tokens, delta = deltas.get("token-embeddings"), deltas.get("text-vectors")
         if self.live is not None and (self.live.learns or tokens is not None):
-            whitened: Tensor = self.live(rows, tokens)
+            whitened: Tensor = self.live(rows, tokens, deltas.get("hidden-states"))
         else:
             whitened = self.texts if rows is None else self.texts[rows]
         if delta is None:

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
@@ -62,6 +63,9 @@ class SequenceRecommender:
         self._items, self.counts = items, counts
         self._known = torch.from_numpy(counts > 0)
         self._reads: OrderedDict[str, _Read] = OrderedDict()
+        self._slates: WeakKeyDictionary[Slate, tuple[Tensor, Tensor | None]] = WeakKeyDictionary()
+        self.earned = None if network.influence is None else network.influence.serving(counts)
+        """(I,) what each item's events add to its scores, or None."""
         if source is not None and texts is None:
             texts = source(slate_texts(items, whole(items), source.fields))
         self._place(texts)
@@ -90,7 +94,7 @@ class SequenceRecommender:
             read = self._read(queries)
             vectors, by_text = self._slate_vectors(slate)
             rows = torch.from_numpy(slate.items)
-            scores = read.states @ vectors.t()
+            scores = self.with_earned(read.states @ vectors.t(), slate.items)
             if by_text is not None and read.by_text is not None:
                 new = ~self._known[rows]
                 if new.any():
@@ -198,6 +202,10 @@ class SequenceRecommender:
         """(B,) what these items score for a query without history."""
         return torch.from_numpy(np.log1p(self.counts[items])).float()
 
+    def with_earned(self, scores: Tensor, items: Ints) -> Tensor:
+        """(Q, B) scores of these items with what their events add."""
+        return scores if self.earned is None else scores + self.earned[torch.from_numpy(items)]
+
     def is_new(self, items: Ints) -> Tensor:
         """(B,) True where scores come from the text head."""
         aligned = self.network.text_states is not None
@@ -217,9 +225,11 @@ class SequenceRecommender:
         if slate.texts is None or self.source is None:
             by_text = None if self._by_text is None else self._by_text[rows]
             return self._vectors[rows], by_text
-        texts = slate_texts(self._items, slate, self.source.fields)
-        by_text = self.network.tower.from_text(self.source(texts, keep=False))
-        return self._ids[rows] + by_text, by_text
+        if slate not in self._slates:  # while somebody holds that very slate, it is read once
+            texts = slate_texts(self._items, slate, self.source.fields)
+            by_text = self.network.tower.from_text(self.source(texts, keep=False))
+            self._slates[slate] = self._ids[rows] + by_text, by_text
+        return self._slates[slate]
 
     def _read(self, queries: Queries) -> _Read:
         key = queries.fingerprint

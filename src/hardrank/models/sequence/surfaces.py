@@ -172,7 +172,7 @@ def scores_of(
     """(Q, B) scores of items with these vectors, new items through the text head."""
     full, by_text = vectors
     states, text_states = model.read(queries)
-    scores = states @ full.t()
+    scores = model.with_earned(states @ full.t(), items)
     new = model.is_new(items)
     if text_states is not None and by_text is not None and new.any():
         aligned = model.to_full_scale(queries, text_states @ by_text.t())
@@ -201,7 +201,7 @@ def _history_scores(model: "SequenceRecommender", queries: Queries, delta: Tenso
     lengths, padded = _histories(model, queries)
     read: Tensor = model.network.transformer(model.vectors[padded] + delta)
     states = read[torch.arange(len(read)), lengths - 1]
-    scores = states @ model.vectors.t()
+    scores = model.with_earned(states @ model.vectors.t(), np.arange(len(model.counts)))
     new = np.flatnonzero(model.is_new(np.arange(len(model.counts))).numpy())
     head, (_, by_text) = model.network.text_states, model.parts(new)
     if not len(new) or head is None or by_text is None:

@@ -21,14 +21,20 @@ from hardrank.encoders import (
 )
 from hardrank.errors import BundleError, DataError, Unsupported
 from hardrank.files import digest_bytes
+from hardrank.models.judge import judge_of
 from hardrank.models.text_classification.calibration import Calibration, fit_temperature
 from hardrank.models.text_classification.model import TextClassifierModel
 from hardrank.models.text_classification.network import TextBatch, TextNetwork, head_of
+from hardrank.models.text_classification.robust import robust_row
 from hardrank.training import Objective, Training, check_objective, train
 from hardrank.training.precision import half_is_faster
-from hardrank.types import Floats, Ints
+from hardrank.training.stops import AnyOf
+from hardrank.types import Floats, Ints, Site
 
 __all__ = ["Shape", "fit", "restore"]
+
+_ATTACKED = 256
+"""Validation texts that are attacked after each epoch of hardening."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +113,19 @@ def fit(
     def batches(order: np.random.Generator) -> Iterator[TextBatch]:
         return known.batches(order.permutation(len(data)), size)
 
+    judge = judge_of(objective, wanted=training.keep == "robust")
+
     def validate() -> Mapping[str, float]:
         assert held is not None
         logits, labels = torch.from_numpy(held.logits(size)), torch.from_numpy(held.data.labels)
         loss = torch.nn.functional.cross_entropy(logits, labels)
         right = (logits.argmax(1) == labels).float().mean()
-        return {"log_likelihood": -float(loss), "accuracy": float(right)}
+        row = {"log_likelihood": -float(loss), "accuracy": float(right)}
+        if judge is None:
+            return row
+        first = held.batches(np.arange(min(_ATTACKED, len(held.data))), size)
+        site: Site = getattr(objective, "site", "text-vectors")
+        return row | robust_row(judge, network, first, site, run.seed)
 
     train(
         network,
@@ -121,6 +134,7 @@ def fit(
         options=training,
         objective=objective,
         validate=validate if held else None,
+        stop=AnyOf(tuple(getattr(objective, "stop", ()))),
         run=run,
         fingerprint=_fingerprint(shape, training, data, run, encoder, objective, start),
     )

@@ -40,7 +40,7 @@ class TextClassifierModel:
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        return self._network.sites
+        return ("text-vectors", "token-embeddings")
 
     def probabilities(self, texts: Sequence[str]) -> Floats:
         """(N, C), rows sum to 1, calibrated on validation texts (where there were any)."""

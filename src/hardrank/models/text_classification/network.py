@@ -71,7 +71,8 @@ class TextNetwork(nn.Module):
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        return ("text-vectors", "token-embeddings")
+        latent: tuple[Site, ...] = () if self.cut is None else ("hidden-states",)
+        return ("text-vectors", "token-embeddings", *latent)
 
     @property
     def cut(self) -> int | None:
@@ -82,11 +83,12 @@ class TextNetwork(nn.Module):
         return F.cross_entropy(self.logits(batch, deltas), batch.labels)
 
     def logits(self, batch: TextBatch, deltas: Mapping[Site, Tensor] | None = None) -> Tensor:
-        """(B, C). Deltas: `token-embeddings` (B, T, E), `text-vectors` (B, D)."""
+        """(B, C). Deltas: `text-vectors` (B, D); `token-embeddings` (B, T, E) or, at the cut,
+        `hidden-states` (B, T, D)."""
         deltas = deltas or {}
         if strange := [site for site in deltas if site not in self.sites]:
             raise Unsupported(f"a text classifier has no site '{strange[0]}'")
-        vectors = self._vectors(batch, deltas.get("token-embeddings"))
+        vectors = self._vectors(batch, deltas.get("token-embeddings"), deltas.get("hidden-states"))
         if (delta := deltas.get("text-vectors")) is not None:
             vectors = vectors + delta
         return self.from_vectors(vectors)
@@ -105,17 +107,35 @@ class TextNetwork(nn.Module):
     def clean(self, site: Site, batch: TextBatch) -> Tensor:
         with torch.no_grad():
             if site == "text-vectors":
-                return self._vectors(batch, None).detach()
+                return self._vectors(batch).detach()
+            if site == "hidden-states":
+                return _cut_of(batch).states
             return self.encoder.token_embeddings(batch.tokens.ids).detach()
 
     def writable(self, site: Site, batch: TextBatch) -> Tensor | None:
+        if site == "hidden-states":
+            return _cut_of(batch).mask
         return batch.tokens.mask if site == "token-embeddings" else None
 
-    def _vectors(self, batch: TextBatch, delta: Tensor | None) -> Tensor:
-        if delta is None and batch.vectors is not None:
+    def _vectors(
+        self, batch: TextBatch, delta: Tensor | None = None, hidden: Tensor | None = None
+    ) -> Tensor:
+        if delta is not None and hidden is not None:
+            raise Unsupported("perturb the token embeddings or the hidden states, not both")
+        if hidden is None and delta is None and batch.vectors is not None:
             return batch.vectors
-        if delta is None and batch.hidden is not None and self.cut is not None:
-            return self.encoder.from_hidden(batch.hidden.states, batch.hidden.mask, self.cut)
+        if self.cut is not None and (
+            hidden is not None or (delta is None and batch.hidden is not None)
+        ):
+            kept = _cut_of(batch)
+            states = kept.states if hidden is None else kept.states + hidden
+            return self.encoder.from_hidden(states, kept.mask, self.cut)
         embeds = self.encoder.token_embeddings(batch.tokens.ids)
         embeds = embeds if delta is None else embeds + delta
         return self.encoder.from_embeddings(embeds, batch.tokens.mask)
+
+
+def _cut_of(batch: TextBatch) -> HiddenStates:
+    if batch.hidden is None:
+        raise Unsupported("hidden states are kept only where the top layers alone learn")
+    return batch.hidden

@@ -40,6 +40,8 @@ def comparison_section(evidence: Evidence) -> Html:
         "Same data, steps and seeds; only the training objective differs. Brackets are 95 % "
         "bootstrap intervals; sd is the standard deviation between seeds."
     )
+    if evidence.alias:
+        lead += f" Hardened is the arm “{evidence.alias}”; the others stand under Significance."
     title = "Control and hardened, side by side" if both else "The control model"
     made = table(evidence.model, columns, body, "numbers lined stacks")
     why = doubts(f for row in rows for f in (row.control, row.hardened))

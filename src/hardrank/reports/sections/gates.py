@@ -1,119 +1,102 @@
-"""Gates that every claim must pass, and which attack ran on which arm."""
+"""Whether the figures can be trusted: every check by name, its verdict, and what to try."""
+
+from collections.abc import Sequence
+
+import polars as pl
 
 from hardrank.findings import Finding
-from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
-from hardrank.reports.layout import attack_label, doubts, section, state, table
-from hardrank.reports.markup import Html, tag
-from hardrank.reports.words import gate_name, gate_state
+from hardrank.reports.evidence import Evidence
+from hardrank.reports.layout import note, section, state, table
+from hardrank.reports.markup import Html, join, tag
+from hardrank.reports.words import gate_kind, gate_name, gate_state
 
-__all__ = ["coverage", "coverage_section", "gates_section"]
+__all__ = ["gates_section"]
+
+_KINDS = {
+    "quality": "Quality: it still ranks, for everyone",
+    "control": "Control: a twin without adversary",
+    "unseen": "Unseen and adaptive: the test is new to the model, the attack knows the defence",
+    "sanity": "Sanity: the attacks behave as attacks must, the gradients are true",
+}
 
 
 def gates_section(evidence: Evidence) -> Html:
-    """Rows are checks, columns arms; a cell says its state in words."""
+    """Rows are checks, columns arms; a cell says its state in words and what was seen."""
     found = [f for f in evidence.of("gate") if f.subject.partition("/")[0] == evidence.model]
+    title = "Can these figures be trusted?"
     lead = (
-        "A claim of robustness counts only if all of these hold: the quality floor, the control "
-        "arm, unseen and adaptive attacks, and the sanity of the attacks themselves."
+        "A claim of robustness counts only if all of these hold. A check that failed marks the "
+        "figures it concerns as unreliable, here and everywhere on this page; one that could "
+        "not be asked has not passed."
     )
     if not found:
-        return section("gates", "Gates", lead, tag("p", "No gate was run: nothing is claimed."))
+        return section("gates", title, lead, tag("p", "No gate was run: nothing is claimed."))
     arms = _arms(evidence, found)
-    names = dict.fromkeys(gate_name(f) for f in found)
     cells = {(gate_name(f), f.subject.partition("/")[2]): f for f in found}
-    body = [
-        tag("tr", tag("th", name, scope="row"),
-            [_gate_cell(cells.get((name, arm))) for arm in arms])
-        for name in names
-    ]  # fmt: skip
-    head = ["Gate", *(arm.capitalize() for arm in arms)]
-    return section("gates", "Gates", lead, table("Gates by arm", head, body, "matrix"))
+    numbers = _statistics(evidence)
+    body: list[Html] = []
+    for kind, heading in _KINDS.items():
+        mine = [f for f in found if gate_kind(f) == kind]
+        names = dict.fromkeys(gate_name(f) for f in sorted(mine, key=_worst_first))
+        if names:
+            head = tag("th", heading, colspan=2 + len(arms), scope="rowgroup")
+            body.append(tag("tr", head, class_="group"))
+        body += [_row(name, [cells.get((name, arm)) for arm in arms], numbers) for name in names]
+    head_row = ["Check", *(evidence.shown(arm).capitalize() for arm in arms), "What to try"]
+    made = table("Checks by arm", head_row, body, "matrix checks")
+    return section("gates", title, lead, note(_count(found)), made)
+
+
+def _worst_first(finding: Finding) -> int:
+    return ("failed", "undecided", "not run", "passed").index(gate_state(finding))
 
 
 def _arms(evidence: Evidence, found: list[Finding]) -> list[str]:
     there = {f.subject.partition("/")[2] for f in found}
-    first = [arm for arm in (CONTROL, HARDENED) if arm in there]
+    first = [arm for arm in evidence.arms if arm in there]
     return first + sorted(there - set(first))
 
 
-def _gate_cell(finding: Finding | None) -> Html:
+def _row(name: str, cells: Sequence[Finding | None], numbers: dict[str, float]) -> Html:
+    advice = dict.fromkeys(
+        f.remedy for f in cells if f is not None and gate_state(f) != "passed" and f.remedy
+    )
+    tried = tag("td", join(tag("span", a, class_="small") for a in advice))
+    return tag("tr", tag("th", name, scope="row"), [_cell(f, numbers) for f in cells], tried)
+
+
+def _cell(finding: Finding | None, numbers: dict[str, float]) -> Html:
     if finding is None:
         return tag("td", tag("span", "does not apply", class_="small"), class_="cell")
-    return state(gate_state(finding), finding.reason)
+    number = numbers.get(_key(finding.subject, gate_name(finding)))
+    seen = "" if number is None else f" (statistic {number:.3g})"
+    return state(gate_state(finding), f"{finding.reason}{seen}".strip())
 
 
-def coverage_section(evidence: Evidence) -> Html:
-    rows = coverage(evidence)
-    arms = [CONTROL, HARDENED] if evidence.has_hardened else [CONTROL]
-    lead = (
-        "What was attacked and what was not. An attack that could not run is listed with its "
-        "reason; nothing is left out silently."
-    )
-    body = []
-    for (trial, what), cells in rows.items():
-        small = tag("span", what, class_="small") if what else None
-        head = tag("th", attack_label(trial), small, scope="row")
-        body.append(tag("tr", head, [_covered_cell(*cells[arm]) for arm in arms]))
-    body.append(_privacy(evidence, len(arms)))
-    columns = ["Attack", *(arm.capitalize() for arm in arms)]
-    why = doubts(f for f in _attacked(evidence) if f.value is not None)
-    return section(
-        "coverage", "Coverage", lead, why, table("Attack by arm", columns, body, "matrix")
-    )
+def _statistics(evidence: Evidence) -> dict[str, float]:
+    """Subject and check -> its number, of several seeds the mean."""
+    rows = evidence.rows("gate")
+    needed = {"subject", "sample", "group", "trial", "goal", "site", "value"}
+    if not needed <= set(rows.columns):
+        return {}
+    found: dict[str, list[float]] = {}
+    for row in rows.filter(pl.col("value").is_not_null()).iter_rows(named=True):
+        where = {c: row[c] for c in ("goal", "site") if row[c]}
+        alike = Finding(
+            subject=row["subject"], audit="gate", metric=row["sample"], value=None,
+            group=row["group"], trial=row["trial"], where=where,
+        )  # fmt: skip
+        found.setdefault(_key(row["subject"], gate_name(alike)), []).append(row["value"])
+    return {key: sum(values) / len(values) for key, values in found.items()}
 
 
-def _covered_cell(name: str, detail: str) -> Html:
-    """Why a result is unreliable stands once above the table, not in every cell."""
-    return state(name) if name == "unreliable" else state(name, detail)
+def _key(subject: str, name: str) -> str:
+    return f"{subject}: {name}"
 
 
-def _privacy(evidence: Evidence, width: int) -> Html:
-    """Said also where it was not measured: silence would read as safety."""
-    found = evidence.of("privacy")
-    cell = state("measured") if found else state("not run", "no privacy audit in this run")
-    return tag("tr", tag("th", "privacy", scope="row"), [cell] * width)
-
-
-def coverage(evidence: Evidence) -> dict[tuple[str, str], dict[str, tuple[str, str]]]:
-    """Attack label and what it was aimed at -> arm -> state and detail. Every attack has a
-    cell for every arm."""
-    keys: dict[tuple[str, str], dict[str, list[Finding]]] = {}
-    for f in _attacked(evidence):
-        keys.setdefault((f.trial, _aim(f)), {}).setdefault(f.subject.partition("/")[2], []).append(
-            f
-        )
-    return {
-        name: {arm: _covered(arms.get(arm, [])) for arm in (CONTROL, HARDENED)}
-        for name, arms in keys.items()
-    }
-
-
-def _attacked(evidence: Evidence) -> list[Finding]:
-    return [
-        f
-        for f in evidence.findings
-        if f.subject.partition("/")[0] == evidence.model
-        and f.audit != "gate"
-        and f.trial not in ("clean", "")
-    ]
-
-
-def _aim(f: Finding) -> str:
-    if f.audit in ("promotion", "flip"):
-        return ""
-    parts = [str(f.where[c]) for c in ("goal", "site") if isinstance(f.where.get(c), str)]
-    return ", ".join(parts or [f.audit])
-
-
-def _covered(found: list[Finding]) -> tuple[str, str]:
-    if not found:
-        return "not run", "not asked for"
-    ran = [f for f in found if f.n > 0 and f.value is not None]
-    if not ran:
-        return "not run", next((f.reason for f in found if f.reason), "no reason given")
-    doubtful = next((f for f in ran if not f.reliable), None)
-    if doubtful is not None:
-        return "unreliable", doubtful.reason or "an audit marked it so"
-    seeds = max(len(f.seeds) for f in ran)
-    size = f"n = {max(f.n for f in ran)}"
-    return "measured", f"{size}, {seeds} seed{'s' if seeds > 1 else ''}" if seeds else size
+def _count(found: list[Finding]) -> str:
+    """`41 checks passed, 2 failed, 3 could not be asked or decided.`"""
+    states = [gate_state(f) for f in found]
+    passed, failed = states.count("passed"), states.count("failed")
+    rest = len(states) - passed - failed
+    return f"{passed} checks passed, {failed} failed, {rest} could not be asked or decided."
