@@ -19,7 +19,16 @@ from hardrank.recommender import ModelSpec, Recommender
 from hardrank.threats import Demote, Goal, Promote, targets
 from hardrank.training import Plain, Training
 
-__all__ = ["Trained", "arms", "bases", "drawn_targets", "hidden", "labels"]
+__all__ = [
+    "Trained",
+    "arms",
+    "audited_items",
+    "bases",
+    "drawn_targets",
+    "hidden",
+    "labels",
+    "ways_of",
+]
 
 _NO_TRAINING_NEEDED = ("popularity", "item-knn", "tfidf", "knn-tfidf")
 """Kinds that no seed changes: trained once."""
@@ -79,18 +88,24 @@ def hidden(experiment: Experiment, source: Any, run: RunContext) -> Iterator[tup
 def arms(experiment: Experiment, base: Trained, split: Split, run: RunContext) -> list[Trained]:
     """The control, then every hardened arm. Same data, steps, seeds and fresh optimiser; what
     the `Arm` names is all in which they differ."""
-    ways: list[tuple[str, Any, ModelSpec]] = [("control", Plain(), base.spec)]
-    for arm in experiment.hardenings():
-        ways.append(
-            (arm.name, _objective(experiment, arm, base, split, run), _bounded(base.spec, arm))
-        )
     return [
         _trained(
             spec, base.label, name, base.seed, split, run, objective, base.model,
             experiment.finetune,
         )
-        for name, objective, spec in ways
+        for name, objective, spec in ways_of(experiment, base, split, run)
     ]  # fmt: skip
+
+
+def ways_of(
+    experiment: Experiment, base: Trained, split: Split, run: RunContext
+) -> list[tuple[str, Any, ModelSpec]]:
+    """(name, objective, model spec) of the control and of every hardened arm."""
+    ways: list[tuple[str, Any, ModelSpec]] = [("control", Plain(), base.spec)]
+    for arm in experiment.hardenings():
+        objective = _objective(experiment, arm, base, split, run)
+        ways.append((arm.name, objective, _bounded(base.spec, arm)))
+    return ways
 
 
 def _objective(
@@ -98,14 +113,8 @@ def _objective(
 ) -> Any:
     if arm.forge is None:
         return arm.objective or Plain()
-    goals = dict.fromkeys(t.threat.goal for t in experiment.trials)
-    spared = {
-        item
-        for goal in goals
-        if isinstance(goal, Promote | Demote)
-        for item in drawn_targets(goal, base.seed, split)
-    }
-    forge = SuiteForge(arm.forge, base.seed, tuple(sorted(spared)), split.train, run)
+    spared = audited_items(experiment, base.seed, split)
+    forge = SuiteForge(arm.forge, base.seed, spared, split.train, run)
     assert isinstance(arm.objective, Discrete | TextAugmentation)
     return Forged(arm.objective, forge)
 
@@ -120,6 +129,13 @@ def _bounded(spec: ModelSpec, arm: Arm) -> ModelSpec:
             "use a 'text-sequence' model, or an objective such as 'adversarial'"
         )
     return replace(spec, influence=arm.influence)  # type: ignore[type-var]
+
+
+def audited_items(experiment: Experiment, seed: int, split: Split) -> tuple[str, ...]:
+    """Ids of every item that some trial attacks under this seed, sorted."""
+    goals = dict.fromkeys(t.threat.goal for t in experiment.trials)
+    aimed = [g for g in goals if isinstance(g, Promote | Demote)]
+    return tuple(sorted({item for goal in aimed for item in drawn_targets(goal, seed, split)}))
 
 
 def drawn_targets(goal: Goal, seed: int, split: Split) -> tuple[str, ...]:

@@ -20,8 +20,10 @@ from hardrank.errors import Unsupported
 from hardrank.experiment.circumstance import Clock, Result, host, versions
 from hardrank.experiment.classify_arms import (
     TrainedClassifier,
+    check_arms,
     classifier_arms,
     classifier_bases,
+    known_to,
 )
 from hardrank.experiment.classify_baselines import majority, tfidf_logistic
 from hardrank.experiment.classify_findings import classifier_findings
@@ -49,12 +51,14 @@ def run_classifier(experiment: ClassifierExperiment, run: RunContext) -> Result:
         data, split = _split(experiment)
         names = row_names(data, split.test)
     _log.info("%s: %d texts; %s", experiment.data.path.name, len(data), split.protocol)
+    check_arms(experiment, split, run)
+    first = known_to(experiment, split, experiment.seeds[0])
     parts: list[pl.DataFrame] = []
     subjects: list[TrainedClassifier] = []
     with clock.stage("baselines"):
         for label, made in (("majority", majority), ("tfidf-logistic", tfidf_logistic)):
             parts.append(
-                decisions(made(split), split.test, subject=f"{label}/base",
+                decisions(made(first), split.test, subject=f"{label}/base",
                           seed=experiment.seeds[0], names=names)
             )  # fmt: skip
             _say(parts[-1])
@@ -73,7 +77,7 @@ def run_classifier(experiment: ClassifierExperiment, run: RunContext) -> Result:
                 _log.info("%s seed %d attacked at %s", arm.subject, arm.seed, curve.site)
     with clock.stage("findings and report"):
         samples = table.gather(parts)
-        findings = classifier_findings(experiment, samples, _protocol(split))
+        findings = classifier_findings(experiment, samples, _protocol(experiment, split))
         asked = classifier_checks(experiment, samples, findings, subjects, split.test)
         samples = table.gather([samples, check_samples(asked)])
         findings = judge_findings([*findings, *gate_findings(asked)], asked)
@@ -143,10 +147,12 @@ def _folder(run: RunContext, name: str, subject: TrainedClassifier) -> Path:
     return run.folder / "stages" / name / subject.spec.kind / f"{subject.arm}-{subject.seed}"
 
 
-def _protocol(split: LabelledSplit) -> str:
+def _protocol(experiment: ClassifierExperiment, split: LabelledSplit) -> str:
+    share = experiment.labelled_share
+    known = f"; {100 * share:g} % of the training texts keep their labels" if share < 1 else ""
     return (
-        f"{split.protocol}; a text is given class 1, {split.test.names[1]}, from a calibrated "
-        "probability of 0.5 up"
+        f"{split.protocol}{known}; a text is given class 1, {split.test.names[1]}, from a "
+        "calibrated probability of 0.5 up"
     )
 
 
@@ -166,7 +172,7 @@ def _facts(
         "config": adapter.dump_python(experiment, mode="json", exclude_none=True),
         "versions": versions(),
         "seeds": list(experiment.seeds),
-        "protocol": _protocol(split),
+        "protocol": _protocol(experiment, split),
         "durations": clock.rounded(),
         "host": host(),
         "threats": [_threat(curve) for curve in experiment.curves],

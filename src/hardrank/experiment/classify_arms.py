@@ -1,12 +1,15 @@
-"""Training stages of a classifier: the base, and from it a control and a hardened arm."""
+"""Training stages of a classifier: the base, and from it a control and the hardened arms."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hardrank.context import RunContext
-from hardrank.data.labelled import Labelled, LabelledSplit
+import numpy as np
+
+from hardrank.context import RunContext, derive
+from hardrank.data.labelled import Labelled, LabelledSplit, hide_labels
+from hardrank.errors import Unsupported
 from hardrank.experiment.classify_spec import ClassifierExperiment
 from hardrank.experiment.stages import kept, key_of
 from hardrank.files import digest_bytes
@@ -16,7 +19,7 @@ from hardrank.training import Objective, Plain
 if TYPE_CHECKING:
     from hardrank.models.text_classification.model import TextClassifierModel
 
-__all__ = ["TrainedClassifier", "classifier_arms", "classifier_bases"]
+__all__ = ["TrainedClassifier", "check_arms", "classifier_arms", "classifier_bases", "known_to"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,12 +46,32 @@ class TrainedClassifier:
         return digest_bytes(self.model.encoder.digest.encode(), *parts)
 
 
+def check_arms(experiment: ClassifierExperiment, split: LabelledSplit, run: RunContext) -> None:
+    """Raises `Unsupported`, before anything is trained, for an arm that the classifier cannot
+    be trained as."""
+    known = known_to(experiment, split, experiment.seeds[0])
+    for arm in experiment.hardenings():
+        try:
+            experiment.classifier.check(arm.objective, known.train, run)
+        except Unsupported as error:
+            raise Unsupported(f"arm {arm.name}: {error}") from error
+
+
+def known_to(experiment: ClassifierExperiment, split: LabelledSplit, seed: int) -> LabelledSplit:
+    """The split as training with a seed sees it: see `labelled_share`."""
+    if experiment.labelled_share == 1:
+        return split
+    draws = np.random.default_rng(derive(seed, "labels"))
+    return replace(split, train=hide_labels(split.train, experiment.labelled_share, draws))
+
+
 def classifier_bases(
     experiment: ClassifierExperiment, split: LabelledSplit, run: RunContext
 ) -> Iterator[TrainedClassifier]:
     """One for each seed."""
     for seed in experiment.seeds:
-        yield _trained(experiment.classifier, "base", seed, split, run)
+        known = known_to(experiment, split, seed)
+        yield _trained(experiment.classifier, "base", seed, known, run)
 
 
 def classifier_arms(
@@ -57,14 +80,14 @@ def classifier_arms(
     split: LabelledSplit,
     run: RunContext,
 ) -> list[TrainedClassifier]:
-    """[control, hardened], or [control] without `[harden]`. Same texts, steps, seeds and fresh
+    """The control, then every hardened arm. Same texts, labels, steps, seeds and fresh
     optimiser; the objective is the one value in which they differ."""
     spec = replace(base.spec, training=experiment.finetune)
+    known = known_to(experiment, split, base.seed)
     objectives: dict[str, Objective] = {"control": Plain()}
-    if experiment.harden:
-        objectives["hardened"] = experiment.harden
+    objectives |= {arm.name: arm.objective for arm in experiment.hardenings()}
     return [
-        _trained(spec, arm, base.seed, split, run, objective, base.model)
+        _trained(spec, arm, base.seed, known, run, objective, base.model)
         for arm, objective in objectives.items()
     ]
 

@@ -13,19 +13,20 @@ _STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 
 
 def majority(split: LabelledSplit) -> Floats:
-    """(N, 2) probabilities of the test texts: the classes' shares of the training texts."""
-    shares = np.bincount(split.train.labels, minlength=2) / len(split.train)
+    """(N, 2) probabilities of the test texts: the classes' shares of the labelled
+    training texts."""
+    shares = np.bincount(split.train.labelled.labels, minlength=2) / len(split.train.labelled)
     return np.tile(shares, (len(split.test), 1)).astype(np.float32)
 
 
 def tfidf_logistic(split: LabelledSplit) -> Floats:
     """(N, 2) probabilities of the test texts, from logistic regression on TF-IDF of words and
-    pairs of words that at least two training texts have (sublinear counts)."""
+    pairs of words that at least two labelled training texts have (sublinear counts)."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
     words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-    train, valid, test = split.train, split.valid, split.test
+    train, valid, test = split.train.labelled, split.valid, split.test
     known = words.fit_transform(train.texts)
     held, asked = words.transform(valid.texts), words.transform(test.texts)
     made = [LogisticRegression(C=c, max_iter=2000).fit(known, train.labels) for c in _STRENGTHS]

@@ -6,6 +6,7 @@ import polars as pl
 
 from hardrank.audits.measure import measure
 from hardrank.experiment.classify_spec import ClassifierExperiment, FlipCurve
+from hardrank.experiment.roles import control_of, is_hardened
 from hardrank.findings import Finding
 
 __all__ = ["claimed", "claims", "classifier_findings"]
@@ -72,13 +73,12 @@ def _quality(samples: pl.DataFrame, protocol: str) -> Iterator[Finding]:
 def _prices(samples: pl.DataFrame, protocol: str) -> Iterator[Finding]:
     clean = samples.filter(pl.col("audit") == "utility")
     for subject in clean["subject"].unique(maintain_order=True):
-        label, _, arm = subject.partition("/")
-        if arm != "hardened":
+        if not is_hardened(subject):
             continue
         for group in ("all", *clean.sort("label")["group"].unique(maintain_order=True)):
             yield measure(
                 samples, subject=subject, audit="utility", metric="price(accuracy)",
-                formula="price(accuracy@0.5)", versus={"subject": f"{label}/control"},
+                formula="price(accuracy@0.5)", versus={"subject": control_of(subject)},
                 group=group, protocol=protocol,
             )  # fmt: skip
 
@@ -92,7 +92,6 @@ def _flips(
         for trial, claim in claims(curve).items():
             at = here | {"trial": trial, "radius": curve.claim}
             for subject in rows["subject"].unique(maintain_order=True):
-                label, _, arm = subject.partition("/")
                 for metric, formula, radius in [
                     ("accuracy_before", "accuracy@0.5", 0.0),
                     *((m, f, curve.claim) for m, f in _ATTACKED.items()),
@@ -101,10 +100,10 @@ def _flips(
                         samples, subject=subject, audit="flip", metric=metric, formula=formula,
                         trial=claim, where=at | {"radius": radius}, protocol=protocol,
                     )  # fmt: skip
-                if arm == "hardened":
+                if is_hardened(subject):
                     yield measure(
                         samples, subject=subject, audit="flip", metric="defence_effect",
-                        formula="defence_effect(asr)", versus={"subject": f"{label}/control"},
+                        formula="defence_effect(asr)", versus={"subject": control_of(subject)},
                         trial=claim, where=at, protocol=protocol,
                     )  # fmt: skip
 

@@ -12,8 +12,9 @@ from hardrank.audits.sanity import Strength, rises_with_radius, stronger_attack,
 from hardrank.data.labelled import Labelled
 from hardrank.experiment.classify_arms import TrainedClassifier
 from hardrank.experiment.classify_findings import claims
-from hardrank.experiment.classify_spec import ClassifierExperiment, FlipCurve
+from hardrank.experiment.classify_spec import ClassifierExperiment, FlipCurve, perturbed
 from hardrank.experiment.gates import steps_of
+from hardrank.experiment.roles import control_of, is_hardened
 from hardrank.findings import Finding
 
 __all__ = ["classifier_checks"]
@@ -45,7 +46,7 @@ def classifier_checks(
             )
         for curve in experiment.curves:
             made += _strengths(curve, samples, subject.subject)
-        if subject.arm == "hardened":
+        if is_hardened(subject.arm):
             made += _claims(experiment, samples, findings, subjects, subject)
     return made
 
@@ -57,20 +58,20 @@ def _claims(
     subjects: Sequence[TrainedClassifier],
     hardened: TrainedClassifier,
 ) -> Iterator[Check]:
-    control = f"{hardened.spec.kind}/control"
     yield auc_floor(
-        samples, hardened=hardened.subject, control=control, points=experiment.gates.points
-    )
-    twin = _arm(subjects, "hardened")
+        samples, hardened=hardened.subject, control=control_of(hardened.subject),
+        points=experiment.gates.points,
+    )  # fmt: skip
+    twin = _arm(subjects, hardened.arm)
     assert twin is not None
     yield control_present(twin, _arm(subjects, "control"))
     # A perturbation at another site than the one trained on is another family of attack; each
     # follows the hardened model's own gradients, so it knows the defence.
-    assert experiment.harden is not None
+    objectives = {arm.name: arm.objective for arm in experiment.hardenings()}
     families = {trial: c.site for c in experiment.curves for trial in claims(c).values()}
     yield from unseen_present(
         findings, subject=hardened.subject, families=families,
-        trained_on={experiment.harden.site}, adaptive=list(families),
+        trained_on=perturbed(objectives[hardened.arm]), adaptive=list(families),
     )  # fmt: skip
 
 

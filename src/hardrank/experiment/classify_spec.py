@@ -2,19 +2,23 @@
 
 from typing import Annotated, Literal
 
-from annotated_types import Len
-from pydantic import model_validator
+from annotated_types import Gt, Le, Len
+from pydantic import StringConstraints, model_validator
 
 from hardrank.data.labelled import LabelledTexts
-from hardrank.hardening import Adversarial
+from hardrank.experiment.arm_spec import AnyObjective
+from hardrank.experiment.roles import UNHARDENED
+from hardrank.hardening import AWP
 from hardrank.models.text_classifier import TextClassifier
 from hardrank.perturbations import FGM, PGD, Gaussian, Inner
 from hardrank.training import Training
 from hardrank.types import Count, Positive, Share, spec
 
-__all__ = ["ClassifierExperiment", "ClassifierGates", "FlipCurve"]
+__all__ = ["ClassifierArm", "ClassifierExperiment", "ClassifierGates", "FlipCurve"]
+__all__ += ["perturbed"]
 
 _SITES = ("text-vectors", "token-embeddings")
+_LATENT = "hidden-states"
 
 
 @spec
@@ -72,6 +76,23 @@ class ClassifierGates:
 
 
 @spec
+class ClassifierArm:
+    """One way of hardening: it goes on from the base as the control does, with the same texts,
+    seeds and steps, and differs in the objective."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+    """Not `base`, `hidden` or `control`."""
+    objective: AnyObjective
+    """What training minimises."""
+
+    @model_validator(mode="after")
+    def _is_hardened(self) -> "ClassifierArm":
+        if self.name in UNHARDENED:
+            raise ValueError(f"name: {self.name} is not a hardened arm")
+        return self
+
+
+@spec
 class ClassifierExperiment:
     """`hardrank run FILE` with a `[classifier]`: labelled texts, one classifier of two classes
     to attack and harden, and two baselines without an encoder beside it."""
@@ -84,8 +105,15 @@ class ClassifierExperiment:
     """Where texts and their labels come from."""
     classifier: TextClassifier
     """The victim: trained, attacked, hardened, attacked again."""
-    harden: Adversarial | None = None
-    """What the hardened arm minimises; without it there is no hardened arm."""
+    labelled_share: Annotated[float, Gt(0), Le(1)] = 1.0
+    """Share of the training texts of each class that keep their labels, drawn anew for each
+    seed. The others are trained on without: the loss passes over them, and only an objective
+    that compares predictions with each other, such as `vat`, learns from them. The baselines
+    see the labelled texts of the first seed."""
+    harden: AnyObjective | None = None
+    """What the arm `hardened` minimises: short for one of `arms` with this objective."""
+    arms: tuple[ClassifierArm, ...] = ()
+    """Hardened arms, each compared with one control."""
     finetune: Training = Training(
         epochs=20,
         batch_size=64,
@@ -95,7 +123,7 @@ class ClassifierExperiment:
         patience=0,
         precision="float32",
     )
-    """Both arms go on from the same base for so many epochs with a fresh optimiser."""
+    """All arms go on from the same base for so many epochs with a fresh optimiser."""
     curves: tuple[FlipCurve, ...] = (FlipCurve(),)
     """Attacks on representations, over growing radii."""
     gates: ClassifierGates = ClassifierGates()
@@ -103,6 +131,30 @@ class ClassifierExperiment:
 
     @model_validator(mode="after")
     def _hardens_where_it_can(self) -> "ClassifierExperiment":
-        if self.harden is not None and self.harden.site not in _SITES:
-            raise ValueError(f"harden.site must be one of {', '.join(_SITES)}")
+        sites = _SITES if self.classifier.unfreeze < 1 else (*_SITES, _LATENT)
+        for arm in self.hardenings():
+            if strange := perturbed(arm.objective) - set(sites):
+                where = "harden" if arm.objective is self.harden else f"arm {arm.name}: objective"
+                known = ", ".join(sites)
+                raise ValueError(f"{where}.site must be one of {known}, not {min(strange)}")
         return self
+
+    @model_validator(mode="after")
+    def _arms_told_apart(self) -> "ClassifierExperiment":
+        names = [arm.name for arm in self.hardenings()]
+        if len(set(names)) < len(names):
+            raise ValueError(f"arms: names must differ (are {', '.join(names)})")
+        return self
+
+    def hardenings(self) -> tuple[ClassifierArm, ...]:
+        """`arms`, with `harden` first where it is given."""
+        short = (ClassifierArm(name="hardened", objective=self.harden),) if self.harden else ()
+        return (*short, *self.arms)
+
+
+def perturbed(objective: AnyObjective) -> set[str]:
+    """The sites at which an objective perturbs; none where it moves weights or dropout alone."""
+    if isinstance(objective, AWP) and objective.inner is None:
+        return set()
+    one, several = getattr(objective, "site", None), getattr(objective, "sites", ())
+    return {*several, *([one] if one else [])}

@@ -1,7 +1,9 @@
 """The suite's attacks as a source of texts for training."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +14,17 @@ from hardrank.recommender import Recommender
 from hardrank.threats import Promote, ThreatModel, mount_all, sample_panel
 from hardrank.training.forge import AttackedText
 
-__all__ = ["SuiteForge"]
+__all__ = ["SuiteForge", "pool_of"]
+
+
+def pool_of(folder: Path, train: Dataset) -> set[str] | None:
+    """Ids of the items that were rewritten for the training kept in `folder`; None if it was
+    trained on no attacked texts."""
+    rounds = sorted(folder.glob("*/forged-*.json"))
+    if not rounds:
+        return None
+    rows = {text["item"] for path in rounds for text in json.loads(path.read_text("utf-8"))}
+    return set(train.items["item_id"].gather(sorted(rows)).to_list())
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from hardrank.audits.sanity import Strength, rises_with_radius, stronger_attack,
 from hardrank.audits.transfer import transfer_checks
 from hardrank.context import RunContext
 from hardrank.data.splits import Split
-from hardrank.experiment.arms import Trained
+from hardrank.experiment.arms import Trained, audited_items
 from hardrank.experiment.attacked import chosen_targets
 from hardrank.experiment.covered import (
     blind,
@@ -40,6 +40,7 @@ from hardrank.experiment.covered import (
 from hardrank.experiment.roles import control_of, is_hardened
 from hardrank.experiment.spec import Curve, Experiment
 from hardrank.findings import Finding
+from hardrank.recommender import ModelSpec
 from hardrank.types import Ints
 
 __all__ = ["Pools", "checks", "steps_of"]
@@ -51,8 +52,8 @@ _FEW = 32
 _TOKENS = 8
 """Rows of a probe at the tokens: the whole encoder runs at each step."""
 
-Pools = Mapping[str, Collection[str]]
-"""Subject -> ids of the items whose attacked texts its hardening trained on."""
+Pools = Mapping[tuple[str, int], Collection[str]]
+"""(subject, seed) -> ids of the items whose attacked texts its hardening trained on."""
 
 
 def checks(
@@ -137,9 +138,10 @@ def _attempts(
 def _pools(
     experiment: Experiment, subjects: Sequence[Trained], name: str, split: Split, pools: Pools
 ) -> Iterator[Check]:
-    for subject in (s for s in subjects if s.subject == name and name in pools):
-        wanted = chosen_targets(experiment, subject, split)
-        yield targets_not_in_training_pool(wanted, pools[name], subject=name, seed=subject.seed)
+    for subject in (s for s in subjects if s.subject == name and (name, s.seed) in pools):
+        wanted = audited_items(experiment, subject.seed, split)
+        pool = pools[name, subject.seed]
+        yield targets_not_in_training_pool(wanted, pool, subject=name, seed=subject.seed)
 
 
 def _arm(subjects: Sequence[Trained], label: str, name: str, run: RunContext) -> Arm | None:
@@ -150,11 +152,18 @@ def _arm(subjects: Sequence[Trained], label: str, name: str, run: RunContext) ->
     return Arm(
         subject=f"{label}/{name}",
         data=found[0].data,
-        model=repr(found[0].spec),
+        model=repr(_unbounded(found[0].spec)),
         seeds=tuple(s.seed for s in found),
         steps=tuple(steps_of(run.folder / "models" / label / f"{name}-{s.seed}") for s in found),
         restarts=1,
     )
+
+
+def _unbounded(spec: ModelSpec) -> ModelSpec:
+    """Bounds on the influence of text are a defence, not another model."""
+    if getattr(spec, "influence", None) is None:
+        return spec
+    return replace(spec, influence=None)  # type: ignore[type-var]
 
 
 def steps_of(folder: Path) -> int:

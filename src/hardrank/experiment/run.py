@@ -1,7 +1,7 @@
 """`hardrank run`: the whole job from a file of data to a report and a bundle."""
 
 import logging
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from hardrank.audits.catalogue import popularity_groups
 from hardrank.audits.checks import check_samples, judge_findings
 from hardrank.audits.checks import findings_of as gate_findings
 from hardrank.bundle import save_bundle
-from hardrank.context import RunContext, derive
+from hardrank.context import RunContext
 from hardrank.data import Dataset
 from hardrank.data.card import card
-from hardrank.data.splits import Split, check_leaks, cold_split
+from hardrank.data.splits import Split
 from hardrank.experiment.arms import Trained, arms, bases, hidden
 from hardrank.experiment.attacked import attacked, clean, curves
 from hardrank.experiment.circumstance import Clock, Result, host, versions
@@ -26,7 +26,9 @@ from hardrank.experiment.classify import run_classifier
 from hardrank.experiment.classify_spec import ClassifierExperiment
 from hardrank.experiment.covered import coverage
 from hardrank.experiment.findings import findings_of
+from hardrank.experiment.forge import pool_of
 from hardrank.experiment.gates import checks
+from hardrank.experiment.reading import dataset_of, split_of
 from hardrank.experiment.roles import is_hardened
 from hardrank.experiment.spec import Experiment
 from hardrank.files import write_json
@@ -48,8 +50,8 @@ def run_experiment(experiment: Experiment | ClassifierExperiment, run: RunContex
         return run_classifier(experiment, run)
     folder, clock, started = run.folder, Clock(), datetime.now(UTC)
     with clock.stage("reading the data"):
-        source = _dataset(experiment, folder)
-        split = _split(experiment, source)
+        source = dataset_of(experiment, folder)
+        split = split_of(experiment, source)
     groups = popularity_groups(split.train.counts)
     _log.info("%s: %s; %s", source.name, _size(source), split.protocol)
 
@@ -90,36 +92,20 @@ def run_experiment(experiment: Experiment | ClassifierExperiment, run: RunContex
         return _write(experiment, parts, split, source, subjects, clock, started, run)
 
 
-def _split(experiment: Experiment, source: Dataset) -> Split:
-    """Checked for leaks. Hidden items are the same for every seed, so that tables agree."""
-    if experiment.hide == 0:
-        split = experiment.split.split(source)
-    else:
-        seed = derive(experiment.seeds[0], "hide")
-        split = cold_split(source, experiment.split, experiment.hide, seed)
-    check_leaks(split)
-    return split
+def _pools(subjects: list[Trained], split: Split, folder: Path) -> dict[tuple[str, int], set[str]]:
+    found = {
+        (s.subject, s.seed): pool_of(
+            folder / "models" / s.label / f"{s.arm}-{s.seed}" / "training", split.train
+        )
+        for s in subjects
+    }
+    return {key: pool for key, pool in found.items() if pool is not None}
 
 
 def _served(subjects: list[Trained], experiment: Experiment) -> Trained:
     """The first hardened arm, of the first seed; the control where nothing is hardened."""
     first = [s for s in subjects if s.seed == experiment.seeds[0]]
     return next((s for s in first if is_hardened(s.arm)), first[-1])
-
-
-def _dataset(experiment: Experiment, folder: Path) -> Dataset:
-    from hardrank.data.cleaning import clean as cleaned
-    from hardrank.data.labels import apply
-
-    source: Any = experiment.data
-    if getattr(source, "quarantine", folder) is None:
-        source = replace(source, quarantine=folder)  # bad rows are kept beside the results
-    data: Dataset = source.load()
-    if experiment.labels:
-        data = apply(experiment.labels, data)
-    if experiment.cleaning:
-        data, _ = cleaned(data, experiment.cleaning)
-    return data
 
 
 def _write(
@@ -137,7 +123,9 @@ def _write(
     protocol = f"{split.protocol}; full ranking over all unseen items; ties against the model"
     samples = table.gather(parts)
     findings = findings_of(experiment, samples, protocol)
-    asked = checks(experiment, samples, findings, subjects, split, run)
+    asked = checks(
+        experiment, samples, findings, subjects, split, run, pools=_pools(subjects, split, folder)
+    )
     covered, matrix = coverage(experiment, samples, asked)
     samples = table.gather([samples, check_samples(asked), covered])
     findings = judge_findings([*findings, *matrix, *gate_findings(asked)], asked)

@@ -11,7 +11,7 @@ from hardrank.context import RunContext
 from hardrank.errors import ConfigError, HardrankError
 from hardrank.experiment.circumstance import host, versions
 from hardrank.experiment.roles import is_hardened
-from hardrank.experiment.run import _dataset, _split
+from hardrank.experiment.reading import dataset_of, split_of
 from hardrank.experiment.tune_front import Limit, Point, binding, front, recommended
 from hardrank.experiment.tune_measure import Bench, Measured, samples_into
 from hardrank.experiment.tune_search import search
@@ -48,8 +48,8 @@ def run_tuning(tuning: Tuning, run: RunContext, *, points: int | None = None) ->
     Raises `HardrankError` for anything the user can mend.
     """
     assert run.folder is not None, "a tuning needs a folder"
-    source = _dataset(tuning.experiment, run.folder)
-    split = _split(tuning.experiment, source)
+    source = dataset_of(tuning.experiment, run.folder)
+    split = split_of(tuning.experiment, source)
     _log.info("training the base")
     bench = Bench.of(tuning, source, split, run)
     control = _control(bench.control(), run.folder)

@@ -29,13 +29,14 @@ def judge_of(objective: Objective | None, *, wanted: bool) -> Judge | None:
 
     An objective's own `inner` and `radius`. Where it has no inner maximiser, or one that takes
     a single gradient step or none, which a model can learn to defeat alone, 10 steps of PGD
-    (in its norm); where it bounds no vectors by a `radius` at a `site`, within 0.05.
+    (in its norm); where it bounds no vectors by a `radius` at a `site`, or by an `absolute`
+    one, which is no share of anything, within 0.05.
     """
     if (objective is None or isinstance(objective, Plain)) and not wanted:
         return None
     inner: Inner | None = getattr(objective, "inner", None)
-    bounded = getattr(objective, "radius", None) if hasattr(objective, "site") else None
-    radius = bounded or _RADIUS
+    relative = hasattr(objective, "site") and not getattr(objective, "absolute", False)
+    radius = (getattr(objective, "radius", None) if relative else None) or _RADIUS
     if inner is None:
         return Judge(inner=PGD(), radius=radius)
     single = inner if isinstance(inner, _ONE_STEP) else None

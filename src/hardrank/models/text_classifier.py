@@ -61,14 +61,25 @@ class TextClassifier:
         """Train on `train`; stop early and calibrate on `valid` (without it: neither);
         minimise `objective`; begin from `start`'s weights.
 
-        Raises DataError when a class has no training text, Unsupported when the encoder has
-        not so many layers or `start` is of another kind.
+        Unlabelled texts of `train` (label -1) lie in the batches like the others. The loss
+        passes over them; the divergence of `vat` and its like counts them in.
+
+        Raises DataError when a class has no training text or a validation text no label,
+        Unsupported when the encoder has not so many layers, `start` is of another kind, or the
+        objective cannot be trained here (see `check`).
         """
         from hardrank.models.text_classification.fit import fit
 
         return fit(
             self._shape(), self.training, train, run, valid=valid, objective=objective, start=start
         )
+
+    def check(self, objective: "Objective", train: Labelled, run: RunContext) -> None:
+        """Raises Unsupported for an objective that this classifier cannot be trained by on
+        these texts, as `fit` would. Nothing is encoded or trained."""
+        from hardrank.models.text_classification.fit import check
+
+        check(self._shape(), self.training, objective, train, run)
 
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], labels: Sequence[str], run: RunContext

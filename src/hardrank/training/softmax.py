@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 __all__ = ["catalogue_cross_entropy"]
 
@@ -24,7 +25,8 @@ def catalogue_cross_entropy(
     states: (N, D); items: (I, D); targets: (N,) rows of `items`; bias: (I,) or None.
     Works through tiles of rows and accumulates both gradients on the way, so memory is one
     tile instead of (N, I); the value and gradients equal `F.cross_entropy`'s. With `half`
-    the three matrix products run in bfloat16 and everything else in float32.
+    the three matrix products run in bfloat16 and everything else in float32. The gradients
+    are numbers without a graph: differentiating them again raises `RuntimeError`.
     """
     loss: Tensor = _Tiled.apply(states, items, targets, bias, half)  # type: ignore[no-untyped-call]
     return loss
@@ -78,6 +80,7 @@ class _Tiled(torch.autograd.Function):
         return total / n
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (up,) = grads
         states, items, bias = (None if g is None else g * up for g in ctx.saved)

@@ -26,12 +26,13 @@ from hardrank.models.text_classification.calibration import Calibration, fit_tem
 from hardrank.models.text_classification.model import TextClassifierModel
 from hardrank.models.text_classification.network import TextBatch, TextNetwork, head_of
 from hardrank.models.text_classification.robust import robust_row
+from hardrank.models.text_classification.unlabelled import check_unlabelled
 from hardrank.training import Objective, Training, check_objective, train
 from hardrank.training.precision import half_is_faster
 from hardrank.training.stops import AnyOf
 from hardrank.types import Floats, Ints, Site
 
-__all__ = ["Shape", "fit", "restore"]
+__all__ = ["Shape", "check", "fit", "restore"]
 
 _ATTACKED = 256
 """Validation texts that are attacked after each epoch of hardening."""
@@ -95,7 +96,8 @@ def fit(
     objective: Objective | None,
     start: TextClassifierModel | None,
 ) -> TextClassifierModel:
-    """Minimise cross-entropy (or `objective`); stop early and calibrate on `valid`."""
+    """Minimise cross-entropy of the labelled texts (or `objective`, which sees the unlabelled
+    ones too); stop early and calibrate on `valid`."""
     _check(data, valid)
     if start is not None and start.labels != data.names:
         raise Unsupported(f"start knows the classes {start.labels}, the data has {data.names}")
@@ -105,7 +107,7 @@ def fit(
     network = _network(shape, encoder, len(data.names))
     if start is not None:
         _go_on_from(start, network)
-    check_objective(objective, network)
+    _trainable(objective, data, network)
     known = _Texts(data, network, vectors[0])
     held = _Texts(valid, network, vectors[1]) if valid is not None and len(valid) else None
     size = training.batch_size
@@ -142,6 +144,19 @@ def fit(
     return TextClassifierModel(_settled(network), data.names, found)
 
 
+def check(
+    shape: Shape, training: Training, objective: Objective, data: Labelled, run: RunContext
+) -> None:
+    """Raises `Unsupported` where `fit` would refuse the objective."""
+    _trainable(objective, data, _network(shape, _encoder(shape, training, run), len(data.names)))
+
+
+def _trainable(objective: Objective | None, data: Labelled, network: TextNetwork) -> None:
+    check_objective(objective, network)
+    if len(data.labelled) < len(data):
+        check_unlabelled(objective)
+
+
 def restore(
     shape: Shape,
     training: Training,
@@ -174,6 +189,8 @@ def _check(data: Labelled, valid: Labelled | None) -> None:
         raise DataError(f"no training text of class {names}", remedy="label some, or leave it out")
     if valid is not None and valid.names != data.names:
         raise DataError(f"validation has classes {valid.names}, training {data.names}")
+    if valid is not None and len(valid.labelled) < len(valid):
+        raise DataError("validation has unlabelled texts", remedy="take its labelled ones")
 
 
 def _encoder(shape: Shape, training: Training, run: RunContext) -> TextEncoder:

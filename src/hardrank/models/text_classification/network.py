@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hardrank.data.labelled import UNLABELLED
 from hardrank.encoders import HiddenStates, TextEncoder, TokenBatch
 from hardrank.errors import Unsupported
 from hardrank.training import Predictions
@@ -21,7 +22,7 @@ class TextBatch:
     """B labelled texts, at the depth from which the network goes on."""
 
     labels: Tensor
-    """(B,) int64"""
+    """(B,) int64; `UNLABELLED` where there is none"""
     read: Callable[[], TokenBatch]
     """Tokens of the B texts, asked for only where something depends on them."""
     vectors: Tensor | None = None
@@ -80,7 +81,12 @@ class TextNetwork(nn.Module):
         return self.encoder.layers - self.unfreeze if self.unfreeze > 0 else None
 
     def loss(self, batch: TextBatch, deltas: Mapping[Site, Tensor] | None = None) -> Tensor:
-        return F.cross_entropy(self.logits(batch, deltas), batch.labels)
+        """Over the labelled texts; 0 where the batch has none, with gradients of 0."""
+        logits, known = self.logits(batch, deltas), batch.labels != UNLABELLED
+        if bool(known.all()):
+            return F.cross_entropy(logits, batch.labels)
+        total = F.cross_entropy(logits, batch.labels, ignore_index=UNLABELLED, reduction="sum")
+        return total / known.sum().clamp_min(1)
 
     def logits(self, batch: TextBatch, deltas: Mapping[Site, Tensor] | None = None) -> Tensor:
         """(B, C). Deltas: `text-vectors` (B, D); `token-embeddings` (B, T, E) or, at the cut,
