@@ -9,13 +9,19 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
 from hardrank.cli.main import app
-from hardrank.experiment import parse_experiment
+from hardrank.errors import ConfigError
+from hardrank.experiment import Experiment, parse_experiment
+from hardrank.experiment.audit_spec import Audit, parse_audit
+from hardrank.experiment.closed_loop_spec import Loop, parse_loop
+from hardrank.experiment.mistakes import kind_of, specs_in
 from hardrank.experiment.reference import described, reference
+from hardrank.experiment.tune_spec import Tune, parse_tuning
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -77,10 +83,48 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda p: p.name)
-def test_experiments_in_documents_are_right(path: Path) -> None:
+def test_toml_in_documents_is_right(path: Path) -> None:
+    """Every block, whole files and parts of them, is read as `hardrank` reads it."""
     for language, text in blocks(path):
-        if language == "toml" and "name =" in text:
-            assert parse_experiment(tomllib.loads(text), source=path.name).name
+        if language == "toml":
+            read(tomllib.loads(text), path.name)
+
+
+PART = {
+    "name": "part",
+    "data": {"kind": "marketplace"},
+    "model": {"kind": "text-sequence"},
+    "harden": {"kind": "adversarial", "inner": {"kind": "fgm"}, "radius": 0.1},
+    "trials": [
+        {
+            "threat": {"goal": {"kind": "promote"}, "budget": {"words": 3}},
+            "attacks": [{"kind": "greedy-words"}],
+        }
+    ],
+}
+"""What stands around a part of a file."""
+SPACE = [{"path": "harden.radius", "low": 0.01, "high": 0.1}]
+
+
+def read(raw: dict[str, Any], source: str) -> object:
+    """Raises `ConfigError` for what no command would take."""
+    if "victim" in raw:
+        return parse_audit(raw, source=source)
+    if raw.keys() <= {f.name for f in fields(Tune)} - {f.name for f in fields(Experiment)}:
+        raw = {"tune": {"space": SPACE, **raw}}
+    whole = raw if "data" in raw else {**PART, **raw}
+    if "loop" in raw:
+        return parse_loop(whole, source=source)
+    return (parse_tuning if "tune" in raw else parse_experiment)(whole, source=source)
+
+
+def test_wrong_toml_in_a_document_is_found() -> None:
+    for wrong in (
+        "[[arms]]\nname = 'x'\nobjective = { kind = 'advers' }",
+        "floors = [{ least = 1 }]",
+    ):
+        with pytest.raises(ConfigError):
+            read(tomllib.loads(wrong), "a page")
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -110,8 +154,9 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     """S0-08: one command, one report; S0-17: with its control."""
     said, code = {}, ""
     for language, text in blocks(ROOT / "docs" / "tutorial.md"):
-        if language == "toml":
-            (tmp_path / "first.toml").write_text(text, "utf-8")
+        if language == "toml":  # the whole file, then what is added at its end
+            with (tmp_path / "first.toml").open("a", encoding="utf-8") as file:
+                file.write(text)
         elif language == "sh":
             for line in text.splitlines():
                 said[line] = run(["bash", "-c", line], tmp_path)
@@ -132,6 +177,8 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
         "bundle/spec.json",
     ):
         assert (folder / named).is_file(), named
+    arms = (folder / "report.md").read_text("utf-8")
+    assert all(arm in arms for arm in ("control", "hardened", "bounded"))
     recommended = [text for line, text in said.items() if line.startswith("hardrank recommend")]
     assert [len(text.splitlines()) for text in recommended] == [6, 6]  # a banner and five items
     attack = run([sys.executable, "-c", code], tmp_path)
@@ -157,6 +204,36 @@ def test_every_key_of_every_spec_is_in_the_reference() -> None:
     for made, section in zip(described(), sections.values(), strict=True):
         for name in (f.name for f in fields(made)):
             assert name == "kind" or f"| `{name}` |" in section, f"{made.__name__}.{name}"
+
+
+def test_every_key_of_every_spec_has_a_meaning() -> None:
+    """A docstring under each attribute that an experiment, a search or an audit can spell."""
+    found, waiting = set[type](), [*described(), Tune, Loop, Audit]
+    while waiting:
+        made: Any = waiting.pop()
+        if made not in found:
+            found.add(made)
+            waiting += [inner for f in fields(made) for inner in specs_in(f.type)]
+    lacking = [
+        f"{made.__module__}.{made.__name__}.{f.name}"
+        for made in found
+        for f in fields(made)
+        if f.name != "kind" and not _meaning(made, f.name)
+    ]
+    assert not lacking, "\n".join(sorted(lacking))
+    assert not [made.__name__ for made in found if not made.__doc__]
+
+
+def _meaning(made: Any, name: str) -> str:
+    inherited = (getattr(base, "__pydantic_fields__", {}).get(name) for base in made.__mro__)
+    return next((f.description for f in inherited if f and f.description), "")
+
+
+def test_the_reference_names_every_kind() -> None:
+    text = (ROOT / "docs" / "experiment.md").read_text("utf-8")
+    kinds = [kind for made in described() if (kind := kind_of(made))]
+    assert len(kinds) > 100
+    assert [kind for kind in kinds if f'`kind = "{kind}"`' not in text] == []
 
 
 def test_the_table_of_requirements_names_tests_that_show_them() -> None:

@@ -261,7 +261,7 @@ def test_all_mistakes_are_listed_at_once() -> None:
     )
     assert found[0].startswith("classifier.encodr: unknown key; did you mean 'encoder'?")
     assert found[1] == "classifier.hidden: must be at least 0 (is -1)"
-    assert found[2].startswith("harden.inner: unknown kind 'pdg'; did you mean 'pgd'?")
+    assert found[2].startswith("harden.adversarial.inner: unknown kind 'pdg'; did you mean 'pgd'?")
     assert found[3].startswith("modle: unknown key; ") and len(found) == 4
 
 

@@ -60,11 +60,11 @@ def trial(threat: str = THREAT, attacks: str = GREEDY) -> str:
         ),
         (
             harden('inner = { kind = "pgd", step = 3 }'),
-            "harden.inner.pgd.step: unknown key; did you mean 'steps'? allowed: kind, norm, steps",
+            "harden.adversarial.inner.pgd.step: unknown key; did you mean 'steps'? allowed: kind, ",
         ),
         (
             harden('inner = { kind = "fgm" }\nradius_schedule = { kind = "ramp", untl = 0.5 }'),
-            "harden.radius_schedule.ramp.untl: unknown key; did you mean 'until'?",
+            "harden.adversarial.radius_schedule.ramp.untl: unknown key; did you mean 'until'?",
         ),
         (
             trial('threat = { goal = { kind = "promote" }, budget = { words = 3, querys = 9 } }\n'),
@@ -113,7 +113,7 @@ def test_an_unknown_key_is_named_with_its_path_and_a_guess(toml: str, start: str
         ),
         (
             harden('inner = { kind = "pgt" }'),
-            "harden.inner: unknown kind 'pgt'; did you mean 'pgd'? allowed: gaussian, uniform,",
+            "harden.adversarial.inner: unknown kind 'pgt'; did you mean 'pgd'? allowed: gaussian, ",
         ),
         (
             trial(attacks='attacks = [{ kind = "copycats" }]\n'),
@@ -134,13 +134,13 @@ def test_an_unknown_kind_lists_the_known_ones(toml: str, expected: str) -> None:
         (model("dropout = 1.0"), "model.text-sequence.dropout: must be below 1 (is 1.0)"),
         (
             harden('inner = { kind = "fgm" }').replace("0.1", "-0.1"),
-            "harden.radius: must be above 0 (is -0.1)",
+            "harden.adversarial.radius: must be above 0 (is -0.1)",
         ),
         (BASE + "[gates]\nprice = 1.5\n", "gates.price: must be at most 1 (is 1.5)"),
         (
             harden('inner = { kind = "fgm" }\nsite = "items"'),
-            "harden.site: must be one of token-embeddings, item-vectors, history-vectors, "
-            "text-vectors (is 'items')",
+            "harden.adversarial.site: must be one of token-embeddings, item-vectors, "
+            "history-vectors, text-vectors, user-vectors, hidden-states (is 'items')",
         ),
         ("seeds = []\n" + BASE, "seeds: needs at least 1 entry (has 0)"),
         (BASE + "[[curves]]\nradii = [0.1]\n", "curves.0.radii: needs at least 5 entries (has 1)"),
@@ -191,9 +191,9 @@ def test_all_mistakes_come_at_once_sorted_and_once_each() -> None:
     )
     assert [line.partition(":")[0] for line in found] == [
         "data",
-        "harden.inner.pgd.radius",
-        "harden.inner.pgd.steps",
-        "harden.radius",
+        "harden.adversarial.inner.pgd.radius",
+        "harden.adversarial.inner.pgd.steps",
+        "harden.adversarial.radius",
         "model.sasrec.size",
         "model.sasrec.training.batch_size",
         "model.sasrec.training.epoch",
@@ -268,7 +268,10 @@ def test_what_is_no_toml(tmp_path: Path, content: bytes | None, said: str) -> No
 
 def test_the_command_says_all_of_it_on_stderr_and_exits_with_2(tmp_path: Path) -> None:
     path = tmp_path / "e.toml"
-    path.write_text(model('epoch = 3\nsize = 0\nencoder = 7\nfoo = "x"') + "[harden]\n", "utf-8")
+    path.write_text(
+        model('epoch = 3\nsize = 0\nencoder = 7\nfoo = "x"') + '[harden]\nkind = "adversarial"\n',
+        "utf-8",
+    )
     done = subprocess.run(
         [sys.executable, "-m", "hardrank.cli.main", "run", str(path), "--out", str(tmp_path / "r")],
         capture_output=True,
@@ -279,8 +282,8 @@ def test_the_command_says_all_of_it_on_stderr_and_exits_with_2(tmp_path: Path) -
     first, *rest = done.stderr.splitlines()
     assert first == f"hardrank: {path}:"
     assert [line.split(":")[0].strip() for line in rest] == [
-        "harden.inner",
-        "harden.radius",
+        "harden.adversarial.inner",
+        "harden.adversarial.radius",
         "model.text-sequence.encoder",
         "model.text-sequence.epoch",
         "model.text-sequence.foo",

@@ -158,7 +158,7 @@ def test_the_loss_beside_is_cross_entropy_with_more_columns(
     kind: str, text: dict[str, Any], tmp_path: Path
 ) -> None:
     """Against a slow twin, for each head."""
-    bound = Influence(learn=0.5, text_norm=1.5) if kind == "bounded" else None
+    bound = Influence(learn=0.5, text_norm=1.5, newcomer=0.5) if kind == "bounded" else None
     spec: Any = Hybrid(**text) if kind == "hybrid" else TextSequence(**text, influence=bound)
     model = spec.fit(world(), RunContext(seed=0, cache=tmp_path))
     network = model.network.eval()

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hardrank.context import RunContext
-from hardrank.data import Queries, Slate
+from hardrank.data import Holdout, Queries, Slate
 from hardrank.models import TextSequence
 from hardrank.models.common import whole
 from hardrank.models.sequence.batches import SequenceBatch
 from hardrank.models.sequence.influence import Influence
 from hardrank.models.sequence.recommender import SequenceRecommender
+from hardrank.models.sequence.strength import chosen_strength
 from hardrank.testing import dataset
 from hardrank.training import Training
 
@@ -159,3 +160,85 @@ def test_what_makes_no_sense_is_refused() -> None:
     for values in wrong:
         with pytest.raises(ValidationError):
             Influence(**values)
+
+
+# How strongly popularity ranks
+
+
+class Planted:
+    """Text scores written down by hand."""
+
+    def __init__(self, scores: list[list[float]]) -> None:
+        self.scores = np.array(scores, dtype=np.float32)
+        self.items = pl.DataFrame({"item_id": [str(n) for n in range(self.scores.shape[1])]})
+
+    def score(self, queries: Queries, slate: Slate) -> np.ndarray:
+        return self.scores[queries.users][:, slate.items]
+
+
+COUNTS = np.array([100] * 11 + [1])
+"""Eleven bestsellers and one item in the tail."""
+
+
+def held_out(targets: list[int]) -> Holdout:
+    queries = Queries.of([[] for _ in targets], users=list(range(len(targets))))
+    return Holdout(queries=queries, targets=np.array(targets))
+
+
+def lead(points: float) -> list[float]:
+    """The rare item leads every bestseller by so many points."""
+    return [0.0] * 11 + [points]
+
+
+def serve(learn: float, rare: float, reference: float | None) -> float:
+    """Chosen for a user who wants the rare item, which leads by `rare` in the text's scores
+    and by `reference` in the model that training began from."""
+    before: Any = None if reference is None else Planted([lead(reference)])
+    text: Any = Planted([lead(rare)])
+    found = chosen_strength(Influence(learn=learn), text, before, held_out([11]), COUNTS)
+    assert found.serve is not None
+    return found.serve
+
+
+def test_the_largest_step_that_costs_rare_items_nothing() -> None:
+    """The rare item falls below all eleven bestsellers at a strength of lead / log(100); on
+    the way it keeps rank 1, so every step before is free."""
+    assert serve(1.0, 0.55 * np.log(100), 1.0) == pytest.approx(0.5)
+    assert serve(1.0, 5 * np.log(100), 1.0) == pytest.approx(1.0)
+
+
+def test_where_every_step_costs_the_tail_decides() -> None:
+    """Nothing is as good as the reference: the step with the best tail, here the first."""
+    assert serve(1.0, -1.0, 1.0) == 0.0
+
+
+def test_without_a_reference_quality_decides() -> None:
+    """The first step with the best NDCG@10: 0 for who wants the rare item; for who wants a
+    bestseller, behind which it falls at half of `learn`, that step."""
+    assert serve(1.0, 0.55 * np.log(100), None) == 0.0
+    text: Any = Planted([lead(0.45 * np.log(100))])
+    text.scores[0, 3] += 0.01  # the bestseller that is wanted comes right after
+    found = chosen_strength(Influence(learn=1.0), text, None, held_out([3]), COUNTS)
+    assert found.serve == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("valid", [None, held_out([])])
+def test_without_validation_half_of_what_was_learned(valid: Holdout | None) -> None:
+    text: Any = Planted([lead(1.0)])
+    assert chosen_strength(Influence(learn=0.8), text, None, valid, COUNTS).serve == 0.4
+    given = Influence(learn=0.8, serve=0.3)
+    assert chosen_strength(given, text, None, held_out([11]), COUNTS).serve == 0.3
+
+
+def test_what_was_chosen_is_kept(
+    make_encoder: Callable[..., Path], fit: Fit, tmp_path: Path
+) -> None:
+    model = fit(Influence())
+    assert float(model.arrays()["served"]) == 0.5, "no validation data: half of `learn`"
+    spec = TextSequence(
+        encoder=str(make_encoder()), whiten=8, max_tokens=16, size=8, length=6,
+        influence=Influence(),
+    )  # fmt: skip
+    again = spec.restore(model.arrays(), model.items, RunContext(cache=tmp_path))
+    slate = whole(model.items)
+    assert np.allclose(again.score(some(), slate), model.score(some(), slate), atol=1e-5)

@@ -55,6 +55,24 @@ def test_bfloat16_is_close() -> None:
     assert narrow.item() == pytest.approx(_plain(states, table, targets, None).item(), rel=2e-3)
 
 
+def test_a_second_derivative_is_refused() -> None:
+    """It would be wrong without a word: the gradients that the forward pass leaves have no
+    graph, so all that depends on their change would be missing (in the last case below, the
+    whole penalty)."""
+    torch.manual_seed(0)
+    states, table = torch.randn(9, 4, requires_grad=True), torch.randn(20, 4, requires_grad=True)
+    loss = catalogue_cross_entropy(states, table, torch.arange(9))
+    slopes = torch.autograd.grad(loss, [states, table], create_graph=True)
+    for slope in slopes:
+        penalty = slope.square().sum()
+        for value in (penalty, loss + penalty):
+            for leaf in (states, table):
+                with pytest.raises(RuntimeError, match="has no second derivative"):
+                    torch.autograd.grad(value, leaf, retain_graph=True)
+        with pytest.raises(RuntimeError, match="has no second derivative"):
+            (loss + penalty).backward(retain_graph=True)
+
+
 def _tiled(states, table, targets, bias):  # type: ignore[no-untyped-def]
     return catalogue_cross_entropy(states, table, targets, bias)
 

@@ -13,6 +13,7 @@ from hardrank.cli import (
     compare,
     data,
     doctor,
+    harden,
     leaderboard,
     recommend,
     report,
@@ -30,7 +31,7 @@ BROKEN_PIPE = 141
 SYSTEM = 4
 """The machine said no: a full disk, a file that may not be read."""
 
-RESUMES = ("run", "audit", "tune")
+RESUMES = ("run", "audit", "tune", "harden")
 
 
 class Commands(TyperGroup):
@@ -64,6 +65,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("audit")(audit.audit)
 app.command("tune")(tune.tune)
+app.command("harden")(harden.harden)
 app.command("compare")(compare.compare)
 app.command("recommend")(recommend.recommend)
 app.add_typer(data.app, name="data")

@@ -61,6 +61,7 @@ class Cleaning:
     """Users with more events than this within `burst_seconds` go with all their events. Not
     for shops that log a whole basket at one time."""
     burst_seconds: Count = 60
+    """Length of the window that `burst` counts in."""
     outliers: Share | None = None
     """Users whose isolation-forest score (Liu et al., ICDM 2008; 0.5 is ordinary, towards 1
     is odd) is above this go with all their events; 0.7 takes only the clearly odd."""

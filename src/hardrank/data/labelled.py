@@ -4,7 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,18 +19,21 @@ from hardrank.errors import DataError, LeakError, SchemaError
 from hardrank.files import digest_bytes
 from hardrank.types import Ints, spec
 
-__all__ = ["Labelled", "LabelledSplit", "LabelledTexts", "check_text_leaks", "split_labelled"]
+__all__ = ["UNLABELLED", "Labelled", "LabelledSplit", "LabelledTexts", "check_text_leaks"]
+__all__ += ["hide_labels", "split_labelled"]
 
+UNLABELLED = -1
+"""In `Labelled.labels`: nobody has said what this text is."""
 Part = Annotated[float, Gt(0), Lt(1)]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Labelled:
-    """N labelled texts."""
+    """N labelled texts; those for training may have unlabelled ones among them."""
 
     texts: tuple[str, ...]
     labels: Ints
-    """(N,), rows of `names`."""
+    """(N,), rows of `names`; `UNLABELLED` where there is none."""
     names: tuple[str, ...]
     """C class names."""
     groups: tuple[str, ...] | None = None
@@ -46,6 +49,12 @@ class Labelled:
             names=self.names,
             groups=None if self.groups is None else tuple(self.groups[r] for r in rows),
         )
+
+    @property
+    def labelled(self) -> "Labelled":
+        """The texts that have a label."""
+        known = np.flatnonzero(self.labels != UNLABELLED)
+        return self if len(known) == len(self) else self.take(known)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -182,7 +191,12 @@ def split_labelled(
 ) -> LabelledSplit:
     """Random split, stratified by label. Texts that are equal but for case and spacing stay
     together, and so do texts of one group. Raises DataError when a part would be empty or
-    lack a class."""
+    lack a class, or a text has no label."""
+    if len(data.labelled) < len(data):
+        raise DataError(
+            f"{len(data) - len(data.labelled)} texts without a label cannot be split by label",
+            remedy="split the labelled texts, then add the others to the training part",
+        )
     units = _units(data)
     part_of = np.zeros(len(data), dtype=np.int64)
     for rows in _strata(data, units):
@@ -205,6 +219,16 @@ def split_labelled(
     )
     check_text_leaks(split)
     return split
+
+
+def hide_labels(data: Labelled, share: float, rng: np.random.Generator) -> Labelled:
+    """The same texts, of which a random `share` in (0, 1] of each class, at least one, keeps
+    its label; all others are unlabelled."""
+    kept = np.zeros(len(data), dtype=bool)
+    for label in range(len(data.names)):
+        rows = np.flatnonzero(data.labels == label)
+        kept[rng.permutation(rows)[: max(1, round(share * len(rows)))]] = True
+    return replace(data, labels=np.where(kept, data.labels, UNLABELLED))
 
 
 def check_text_leaks(split: LabelledSplit) -> None:

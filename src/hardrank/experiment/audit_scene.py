@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,14 +13,14 @@ import numpy as np
 from hardrank.audits.catalogue import popularity_groups
 from hardrank.bundle import load_bundle
 from hardrank.context import RunContext, derive
-from hardrank.data import Dataset, Holdout
+from hardrank.data import Holdout
 from hardrank.data.splits import Split
 from hardrank.errors import DataError
 from hardrank.experiment.audit_spec import Audit
 from hardrank.recommender import Recommender
 from hardrank.victims import BundleVictim, Connection, HttpVictim, connect
 
-__all__ = ["Scene", "label_of", "load_data", "scene"]
+__all__ = ["Scene", "label_of", "scene"]
 
 _log = logging.getLogger("hardrank")
 
@@ -52,20 +52,6 @@ def label_of(audit: Audit) -> str:
     if isinstance(victim, HttpVictim):
         return urlsplit(victim.url).netloc
     return victim.path.resolve().name if isinstance(victim, BundleVictim) else victim.target
-
-
-def load_data(audit: Audit, folder: Path) -> Dataset:
-    """Read, labelled and cleaned; bad rows are kept in `folder`, beside the results."""
-    from hardrank.data.cleaning import clean as cleaned
-    from hardrank.data.labels import apply
-
-    source: Any = audit.data
-    if getattr(source, "quarantine", folder) is None:
-        source = replace(source, quarantine=folder)
-    data: Dataset = source.load()
-    if audit.labels:
-        data = apply(audit.labels, data)
-    return cleaned(data, audit.cleaning)[0] if audit.cleaning else data
 
 
 @contextmanager

@@ -20,9 +20,10 @@ from hardrank.data import Dataset, Patch, render
 from hardrank.data.splits import Split, check_leaks
 from hardrank.errors import DataError
 from hardrank.experiment.audit_report import audit_checks, audit_facts, audit_findings
-from hardrank.experiment.audit_scene import Scene, label_of, load_data, scene
+from hardrank.experiment.audit_scene import Scene, label_of, scene
 from hardrank.experiment.audit_spec import Audit
 from hardrank.experiment.circumstance import Clock
+from hardrank.experiment.reading import dataset_of
 from hardrank.experiment.spec import Trial
 from hardrank.experiment.stages import kept_samples, key_of
 from hardrank.experiment.thresholds import Ruling, rule
@@ -72,7 +73,7 @@ def run_audit(audit: Audit, run: RunContext, *, beside: Sequence[Path] = ()) -> 
     assert folder is not None, "an audit needs a folder"
     clock, started = Clock(), datetime.now(UTC)
     with clock.stage("reading the data"):
-        source = load_data(audit, folder)
+        source = dataset_of(audit, folder)
         split = audit.split.split(source)
         check_leaks(split)
         games = [(t, seed, _targets(t, seed, split)) for t, seed in _games(audit)]

@@ -69,8 +69,9 @@ def _claims(
     # follows the hardened model's own gradients, so it knows the defence.
     objectives = {arm.name: arm.objective for arm in experiment.hardenings()}
     families = {trial: c.site for c in experiment.curves for trial in claims(c).values()}
+    flips = [f for f in findings if f.audit == "flip"]  # a curve's trial does not name its site
     yield from unseen_present(
-        findings, subject=hardened.subject, families=families,
+        flips, subject=hardened.subject, families=families,
         trained_on=perturbed(objectives[hardened.arm]), adaptive=list(families),
     )  # fmt: skip
 

@@ -38,6 +38,7 @@ ADVICE = {
         take="the most robust epoch is long before the last one",
         leave="robust error does not rise in late epochs: nothing is there to cure",
         source="Wu et al. 2020",
+        needs="`inner` and `radius`, or neither",
     ),
     "discrete": Advice(
         changes="texts that real attacks write stand among the candidates as wrong answers",

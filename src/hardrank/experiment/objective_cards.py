@@ -57,7 +57,7 @@ def _row(made: Any) -> str:
 def _where(made: Any) -> str:
     """The sites it can be told to perturb, the default first."""
     hints = get_type_hints(made)
-    given = {f.name: getattr(f.default, "default", f.default) for f in fields(made)}
+    given: dict[str, Any] = {f.name: getattr(f.default, "default", f.default) for f in fields(made)}
     if "site" in given:
         default = given["site"]
         rest = [site for site in get_args(hints["site"]) if site != default]

@@ -92,7 +92,7 @@ class _Pairs(nn.Module):
         logits: Tensor = users[batch.users] @ items.T
         self.forwards += 1
         if logits.requires_grad:
-            logits.register_hook(self._went_back)
+            logits.register_hook(self._went_back)  # type: ignore[no-untyped-call]
         return logits
 
     def clean(self, site: Site, batch: _Batch) -> Tensor:

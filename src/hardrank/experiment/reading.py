@@ -1,4 +1,4 @@
-"""The data of an experiment, and how it is split."""
+"""The data of an experiment or an audit, and how it is split."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,18 +7,20 @@ from typing import Any
 from hardrank.context import derive
 from hardrank.data import Dataset
 from hardrank.data.splits import Split, check_leaks, cold_split
+from hardrank.experiment.audit_spec import Audit
 from hardrank.experiment.spec import Experiment
 
 __all__ = ["dataset_of", "split_of"]
 
 
-def dataset_of(experiment: Experiment, folder: Path) -> Dataset:
+def dataset_of(experiment: Experiment | Audit, folder: Path) -> Dataset:
+    """Read, labelled and cleaned; bad rows are kept in `folder`, beside the results."""
     from hardrank.data.cleaning import clean as cleaned
     from hardrank.data.labels import apply
 
     source: Any = experiment.data
     if getattr(source, "quarantine", folder) is None:
-        source = replace(source, quarantine=folder)  # bad rows are kept beside the results
+        source = replace(source, quarantine=folder)
     data: Dataset = source.load()
     if experiment.labels:
         data = apply(experiment.labels, data)

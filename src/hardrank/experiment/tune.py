@@ -10,8 +10,8 @@ from typing import Any
 from hardrank.context import RunContext
 from hardrank.errors import ConfigError, HardrankError
 from hardrank.experiment.circumstance import host, versions
-from hardrank.experiment.roles import is_hardened
 from hardrank.experiment.reading import dataset_of, split_of
+from hardrank.experiment.roles import is_hardened
 from hardrank.experiment.tune_front import Limit, Point, binding, front, recommended
 from hardrank.experiment.tune_measure import Bench, Measured, samples_into
 from hardrank.experiment.tune_search import search

@@ -59,6 +59,7 @@ class Free:
     site: Site = "item-vectors"
     """Where the perturbation is added."""
     norm: Norm = "linf"
+    """Of the ball: `l2` over a row, `token-l2` over each position, `linf` over coordinates."""
     radius: Annotated[float, Gt(0), Lt(math.inf)]
     """Norm bound of the perturbation, as a share of the mean L2 norm of the vectors at the
     site when the batch begins (see `perturbations.absolute`)."""

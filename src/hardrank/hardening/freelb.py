@@ -42,6 +42,7 @@ class FreeLB:
     site: Site = "token-embeddings"
     """Where the perturbation is added."""
     norm: Norm = "l2"
+    """Of the ball: `l2` over a row, `token-l2` over each position, `linf` over coordinates."""
     radius: Annotated[float, Gt(0), Lt(math.inf)]
     """Norm bound of the perturbation, as a share of the mean L2 norm of the vectors at the
     site at the current weights (see `perturbations.absolute`)."""

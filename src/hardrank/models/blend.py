@@ -51,7 +51,9 @@ class Blend:
 
     kind: Literal["blend"] = "blend"
     first: Learned
+    """The learned model."""
     second: Counted
+    """The counted one."""
     weight: NonNegative | None = None
     """Of the second; None for the best on validation data (0 without any)."""
 

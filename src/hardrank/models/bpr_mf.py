@@ -43,6 +43,7 @@ class BprMf:
     batch_size: Count = 2048
     """Events per step."""
     learning_rate: Positive = 1e-3
+    """Of Adam."""
     penalty: NonNegative = 1e-2
     """Weight of half the squared L2 norm of the factors and biases in a batch, per event."""
     patience: Count = 10
@@ -152,8 +153,8 @@ class BprMf:
 def _check(objective: Objective | None, network: BprNetwork) -> None:
     if any(rule.kind != "quality-floor" for rule in getattr(objective, "stop", ())):
         raise Unsupported(
-            "bpr-mf measures no error under attack to stop at; stop at a 'quality-floor', or harden a "
-            "sequence model"
+            "bpr-mf measures no error under attack to stop at; stop at a 'quality-floor', or "
+            "harden a sequence model"
         )
     check_objective(objective, network)
 

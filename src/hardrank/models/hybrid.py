@@ -39,11 +39,15 @@ class Hybrid(SequenceSpec):
     encoder_pace: Positive = 0.02
     """Learning rate of the encoder's layers, as a share of `training.learning_rate`."""
     size: Count = 64
+    """Of the item vectors and of the transformer; a multiple of `heads`."""
     layers: Count = 1
+    """Of the transformer over the history."""
     heads: Count = 2
+    """Of its attention."""
     length: Count = 50
     """Newest events that are read."""
     dropout: Dropout = 0.3
+    """In the transformer."""
     text_dropout: Dropout = 0.2
     """Of the whitened text vectors."""
     text_scale: Positive = 0.25
@@ -55,6 +59,7 @@ class Hybrid(SequenceSpec):
     negatives: Natural | None = None
     """Uniform negatives per step; 0 ranks the whole catalogue; None decides by its size."""
     training: Training = Training()
+    """Epochs, batches, learning rate, and which epoch is kept."""
 
     def shape(self) -> Shape:
         return Shape(

@@ -22,14 +22,19 @@ class Sasrec(SequenceSpec):
 
     kind: Literal["sasrec"] = "sasrec"
     size: Count = 64
+    """Of the item vectors and of the transformer; a multiple of `heads`."""
     layers: Count = 1
+    """Of the transformer over the history."""
     heads: Count = 2
+    """Of its attention."""
     length: Count = 50
     """Newest events that are read."""
     dropout: Dropout = 0.3
+    """In the transformer."""
     negatives: Natural | None = None
     """Uniform negatives per step; 0 ranks the whole catalogue; None decides by its size."""
     training: Training = Training()
+    """Epochs, batches, learning rate, and which epoch is kept."""
 
     def shape(self) -> Shape:
         return Shape(

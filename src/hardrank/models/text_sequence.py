@@ -40,11 +40,15 @@ class TextSequence(SequenceSpec):
     encoder_pace: Positive = 0.02
     """Learning rate of the encoder's layers, as a share of `training.learning_rate`."""
     size: Count = 64
+    """Of the item vectors and of the transformer; a multiple of `heads`."""
     layers: Count = 1
+    """Of the transformer over the history."""
     heads: Count = 2
+    """Of its attention."""
     length: Count = 50
     """Newest events that are read."""
     dropout: Dropout = 0.3
+    """In the transformer."""
     text_dropout: Dropout = 0.2
     """Of the whitened text vectors."""
     negatives: Natural | None = None
@@ -52,6 +56,7 @@ class TextSequence(SequenceSpec):
     influence: Influence | None = None
     """How far a text alone may lift an item; None for as far as it goes."""
     training: Training = Training()
+    """Epochs, batches, learning rate, and which epoch is kept."""
 
     def shape(self) -> Shape:
         return Shape(

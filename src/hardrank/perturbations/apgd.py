@@ -33,6 +33,7 @@ class APGD:
 
     kind: Literal["apgd"] = "apgd"
     norm: ball.Norm = "l2"
+    """Of the ball: `l2` over a row, `token-l2` over each position, `linf` over coordinates."""
     steps: Count = 50
     """Gradient evaluations of each restart."""
     restarts: Count = 1

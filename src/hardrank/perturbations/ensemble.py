@@ -31,6 +31,7 @@ class Ensemble:
 
     kind: Literal["ensemble"] = "ensemble"
     norm: ball.Norm = "l2"
+    """Of the ball: `l2` over a row, `token-l2` over each position, `linf` over coordinates."""
 
     @property
     def members(self) -> tuple[ball.Maximiser, ...]:

@@ -20,6 +20,7 @@ class Gaussian:
 
     kind: Literal["gaussian"] = "gaussian"
     norm: ball.Norm = "l2"
+    """Of the ball: `l2` over a row, `token-l2` over each position, `linf` over coordinates."""
     draws: Count = 1
     """Keep the strongest of so many draws, row by row: a control that spends as many loss
     evaluations as the attack beside it. One draw evaluates nothing."""

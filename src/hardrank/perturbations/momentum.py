@@ -28,6 +28,7 @@ class Momentum:
 
     kind: Literal["momentum"] = "momentum"
     norm: ball.Norm = "linf"
+    """Of the ball: `l2` over a row, `token-l2` over each position, `linf` over coordinates."""
     steps: Count = 10
     """Gradient evaluations of each restart."""
     restarts: Count = 1

@@ -26,6 +26,7 @@ class PGD:
 
     kind: Literal["pgd"] = "pgd"
     norm: ball.Norm = "l2"
+    """Of the ball: `l2` over a row, `token-l2` over each position, `linf` over coordinates."""
     steps: Count = 10
     """Gradient evaluations of each restart."""
     restarts: Count = 1

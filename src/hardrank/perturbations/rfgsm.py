@@ -29,6 +29,7 @@ class RFGSM:
 
     kind: Literal["r-fgsm"] = "r-fgsm"
     norm: ball.Norm = "linf"
+    """Of the ball: `l2` over a row, `token-l2` over each position, `linf` over coordinates."""
     start: Annotated[float, Ge(0), Lt(1)] = 0.5
     """Share of the radius that the random step takes."""
 

@@ -22,6 +22,7 @@ class Uniform:
 
     kind: Literal["uniform"] = "uniform"
     norm: ball.Norm = "linf"
+    """Of the ball: `l2` over a row, `token-l2` over each position, `linf` over coordinates."""
     draws: Count = 1
     """Keep the strongest of so many draws, row by row: a control that spends as many loss
     evaluations as the attack beside it. One draw evaluates nothing."""

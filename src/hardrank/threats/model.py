@@ -73,6 +73,7 @@ class Degrade:
 
     kind: Literal["degrade"] = "degrade"
     k: Count = 10
+    """Length of the lists whose quality is to fall."""
 
 
 @spec
@@ -116,6 +117,7 @@ class ThreatModel:
     """Goal, knowledge, surface and budget in one value: results without it mean nothing."""
 
     goal: Goal
+    """What the attacker wants."""
     knowledge: Knowledge = "scores"
     """The most that an attack may see."""
     surface: Surface = "item-text"
@@ -123,6 +125,7 @@ class ThreatModel:
     field: str = "title"
     """Column of the item table that an item-text attacker owns."""
     budget: Budget
+    """What the attacker may spend."""
 
     @model_validator(mode="after")
     def _bounded(self) -> "ThreatModel":

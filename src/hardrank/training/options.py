@@ -22,7 +22,9 @@ class Training:
     one batch so many times larger in the memory of one. An objective that replays each batch
     goes with 1 only."""
     learning_rate: Positive = 1e-3
+    """Of AdamW, after the warm-up."""
     weight_decay: NonNegative = 0.0
+    """Of AdamW: apart from the gradient, per step times the learning rate."""
     warmup: Natural = 0
     """Steps over which the learning rate rises linearly from 0."""
     clip: Positive | None = 5.0

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 __all__ = ["catalogue_cross_entropy"]
 
@@ -26,7 +25,7 @@ def catalogue_cross_entropy(
     Works through tiles of rows and accumulates both gradients on the way, so memory is one
     tile instead of (N, I); the value and gradients equal `F.cross_entropy`'s. With `half`
     the three matrix products run in bfloat16 and everything else in float32. The gradients
-    are numbers without a graph: differentiating them again raises `RuntimeError`.
+    come without a graph of their own: differentiating them again raises `RuntimeError`.
     """
     loss: Tensor = _Tiled.apply(states, items, targets, bias, half)  # type: ignore[no-untyped-call]
     return loss
@@ -76,12 +75,35 @@ class _Tiled(torch.autograd.Function):
             if grad_bias is not None:
                 grad_bias += (logits * share).sum(0)
                 grad_bias.index_add_(0, wanted[:, 0], torch.full_like(hit[:, 0], -1.0 / n))
-        ctx.saved = (grad_states, grad_items, grad_bias)
+        ctx.save_for_backward(states, items, bias)
+        ctx.gradients = (grad_states, grad_items, grad_bias)
         return total / n
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (up,) = grads
-        states, items, bias = (None if g is None else g * up for g in ctx.saved)
+        found = [None if g is None else g * up for g in ctx.gradients]
+        if torch.is_grad_enabled():
+            given = (up, *(t for t in ctx.saved_tensors if t is not None))
+            found = [None if g is None else _Final.apply(g, *given) for g in found]  # type: ignore[no-untyped-call]
+        states, items, bias = found
         return states, items, None, bias, None
+
+
+class _Final(torch.autograd.Function):
+    """A gradient that is known to depend on all that was given, but not how.
+
+    `once_differentiable` would miss it: it looks at the incoming gradient alone, which of a
+    loss is a constant, and a penalty on the slope would then silently count for nothing.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, *given: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError(
+            "catalogue_cross_entropy has no second derivative; "
+            "take F.cross_entropy of the network's predictions"
+        )

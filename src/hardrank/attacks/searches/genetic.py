@@ -36,6 +36,7 @@ class Genetic:
     population: Count = 20
     """Texts of a generation; the best of the one before is always among them."""
     generations: Count = 30
+    """Rounds of mating and mutation, at most."""
 
     def __call__(
         self,

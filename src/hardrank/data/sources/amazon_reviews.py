@@ -57,7 +57,9 @@ class AmazonReviews(CatalogueSource):
 
     kind: Literal["amazon-reviews"] = "amazon-reviews"
     path: Path
+    """The reviews."""
     metadata: Path | None = None
+    """Texts of the items; None makes titles of the reviews' summaries."""
     catalogue: Literal["reviewed", "all"] = "reviewed"
     """Items of `metadata` to keep: those that have a review, or all."""
 

@@ -29,6 +29,7 @@ class Goodbooks(CatalogueSource):
 
     kind: Literal["goodbooks"] = "goodbooks"
     path: Path
+    """Folder with the files of the dataset."""
 
     def load(self) -> Dataset:
         """Raises `SchemaError` for a missing column, `DataError` for too many bad rows."""

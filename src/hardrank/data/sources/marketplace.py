@@ -55,8 +55,11 @@ class Marketplace:
 
     kind: Literal["marketplace"] = "marketplace"
     seed: Natural = 0
+    """Of the whole world: the same seed, the same data."""
     users: Annotated[int, Ge(2)] = 1200
+    """Shoppers."""
     items: Annotated[int, Ge(60)] = 800
+    """Listings."""
     median_events: Annotated[int, Ge(3)] = 12
     """Of a user; lengths are log-normal, at least 3."""
     days: Annotated[int, Ge(30)] = 730

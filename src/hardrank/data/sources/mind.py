@@ -34,6 +34,7 @@ class Mind(CatalogueSource):
 
     kind: Literal["mind"] = "mind"
     path: Path
+    """Folder with the files of the dataset."""
 
     def load(self) -> Dataset:
         """Raises `DataError` when a file is missing or too many rows are bad."""

@@ -72,6 +72,7 @@ class MovieLens(CatalogueSource):
 
     kind: Literal["movielens"] = "movielens"
     path: Path
+    """Folder with the files of the dataset."""
 
     def load(self) -> Dataset:
         """Raises `DataError` when the folder holds no edition or too many bad rows."""

@@ -39,6 +39,7 @@ class OnlineRetail(FileSource):
 
     kind: Literal["online-retail"] = "online-retail"
     path: Path
+    """The workbook, or a CSV of it."""
 
     def load(self) -> Dataset:
         """Raises `SchemaError` for a missing column, `DataError` for too many bad rows."""

@@ -29,8 +29,11 @@ class RecBole(CatalogueSource):
 
     kind: Literal["recbole"] = "recbole"
     path: Path
+    """The `.inter` file, or its folder."""
     user_field: str = "user_id"
+    """Field of the user's id."""
     item_field: str = "item_id"
+    """Field of the item's id."""
     rating_field: str = "rating"
     """Read if it is there."""
     time_field: str = "timestamp"

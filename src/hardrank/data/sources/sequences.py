@@ -33,7 +33,9 @@ class Sequences(CatalogueSource):
 
     kind: Literal["sequences"] = "sequences"
     path: Path
+    """The histories."""
     items: Path | None = None
+    """Texts of the items; None leaves them without any."""
     item_key: str = "item_id"
     """Key of `items` that holds the ids which `path` uses: the same catalogue is published
     in more than one numbering."""

@@ -28,9 +28,13 @@ class Columns:
     """Names of the log's columns. What is None is not read."""
 
     user: str = "user_id"
+    """Who acted."""
     item: str = "item_id"
+    """On what."""
     time: str | None = None
+    """When; see `time_format`."""
     rating: str | None = None
+    """A number, on whatever scale the log has."""
     weight: str | None = None
     """Evidence in (0, 1]."""
     event: str | None = None
@@ -54,12 +58,16 @@ class Table(CatalogueSource):
 
     kind: Literal["table"] = "table"
     path: Path
+    """The log of events."""
     columns: Columns = Columns()
+    """Names of its columns."""
     items: Path | None = None
+    """Texts and features of the items."""
     item_columns: dict[str, str] = Field(default_factory=dict)
     """Column of ours -> column of `items`: `item_id`, `title` and any further text fields.
     Empty keeps all columns as they are named."""
     users: Path | None = None
+    """Attributes of the users."""
     user_columns: dict[str, str] = Field(default_factory=dict)
     """The same for `users` and `user_id`."""
     separator: Annotated[str, Field(min_length=1)] = ","

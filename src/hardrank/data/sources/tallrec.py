@@ -41,6 +41,7 @@ class TallRec(FileSource):
 
     kind: Literal["tallrec"] = "tallrec"
     path: Path
+    """The JSON file."""
 
     def load(self) -> Dataset:
         """Raises `DataError` when the file is no JSON array or too many samples are bad."""

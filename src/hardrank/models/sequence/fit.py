@@ -1,7 +1,7 @@
 """From a training set to a `SequenceRecommender`: what the three specs share."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from hardrank.models.sequence.live import LiveTexts
 from hardrank.models.sequence.network import ItemTower, SequenceNetwork
 from hardrank.models.sequence.recommender import SequenceRecommender
 from hardrank.models.sequence.robust import robust_row
+from hardrank.models.sequence.strength import chosen_strength
 from hardrank.models.sequence.texts import TextSource, Whitening
 from hardrank.models.sequence.transformer import CausalTransformer
 from hardrank.recommender import Recommender
@@ -161,6 +162,9 @@ def fit(
         prepare=prepare if forge is not None else None,
         fingerprint=fingerprint,
     )
+    if shape.influence is not None:
+        network.influence = replace(shape.influence, serve=0.0)
+        network.influence = chosen_strength(shape.influence, wrapped(), start, valid, data.counts)
     model = wrapped()
     network.live = None
     return model
@@ -189,6 +193,9 @@ def restore(
             learned=tuple(sorted(learned)),
         )
     network = _network(shape, int((counts > 0).sum()), source, Training(precision="float32"))
+    if shape.influence is not None:
+        served = float(entry(arrays, "served", "sequence model"))
+        network.influence = replace(shape.influence, serve=served)
     weights = {k: torch.from_numpy(np.array(v)) for k, v in arrays.items() if "network/" in k}
     try:
         network.load_state_dict({k.removeprefix("network/"): v for k, v in weights.items()})

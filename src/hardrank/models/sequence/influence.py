@@ -22,16 +22,18 @@ class Influence:
     * Words that nobody combines make long vectors, and a long vector scores high for every
       query it is not opposed to. With `text_norm` all texts are equally loud.
 
-    A smaller `serve` than `learn` shows rare and new items more often than the data did.
+    A smaller `serve` than `learn` shows rare and new items more often than the data did; a
+    larger one leaves less for texts to win.
     """
 
     text_norm: NonNegative = 1.6
     """L2 norm that every item's text vector is brought to; 0 leaves it to the text."""
-    learn: NonNegative = 0.75
+    learn: NonNegative = 1.0
     """Strength of popularity in training. 0 leaves popularity to the text."""
-    serve: NonNegative = 0.25
-    """Strength of popularity in ranking."""
-    newcomer: Share = 0.5
+    serve: NonNegative | None = None
+    """Strength of popularity in ranking; None for the largest of eleven steps up to `learn`
+    that costs rare items nothing on validation data (see `models.sequence.strength`)."""
+    newcomer: Share = 0.75
     """An item without events counts as one at this quantile of the items that have some."""
 
     def training(self, counts: Ints) -> Tensor | None:
@@ -39,8 +41,9 @@ class Influence:
         return self._of(counts, self.learn)
 
     def serving(self, counts: Ints) -> Tensor | None:
-        """(I,) added to the scores of the catalogue; `counts` are those of training."""
-        return self._of(counts, self.serve)
+        """(I,) added to the scores of the catalogue; `counts` are those of training. Where
+        nothing was chosen yet, half of `learn`."""
+        return self._of(counts, self.learn / 2 if self.serve is None else self.serve)
 
     def _of(self, counts: Ints, strength: float) -> Tensor | None:
         if strength == 0:

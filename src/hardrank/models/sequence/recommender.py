@@ -118,6 +118,8 @@ class SequenceRecommender:
             if not k.startswith("live.")
         }
         out["counts"] = self.counts
+        if self.network.influence is not None:
+            out["served"] = np.array(self.network.influence.serve)
         if self.source is not None:
             out["whitening/mean"] = self.source.whitening.mean
             out["whitening/projection"] = self.source.whitening.projection

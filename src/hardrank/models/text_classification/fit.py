@@ -126,8 +126,7 @@ def fit(
         if judge is None:
             return row
         first = held.batches(np.arange(min(_ATTACKED, len(held.data))), size)
-        site: Site = getattr(objective, "site", "text-vectors")
-        return row | robust_row(judge, network, first, site, run.seed)
+        return row | robust_row(judge, network, first, _judged_at(objective, network), run.seed)
 
     train(
         network,
@@ -155,6 +154,12 @@ def _trainable(objective: Objective | None, data: Labelled, network: TextNetwork
     check_objective(objective, network)
     if len(data.labelled) < len(data):
         check_unlabelled(objective)
+
+
+def _judged_at(objective: Objective | None, network: TextNetwork) -> Site:
+    """The objective's own site; one that perturbs no texts may name another model's."""
+    site: Site = getattr(objective, "site", "text-vectors")
+    return site if site in network.sites else "text-vectors"
 
 
 def restore(
