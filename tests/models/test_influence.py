@@ -190,26 +190,40 @@ def lead(points: float) -> list[float]:
     return [0.0] * 11 + [points]
 
 
-def serve(learn: float, rare: float, reference: float | None) -> float:
-    """Chosen for a user who wants the rare item, which leads by `rare` in the text's scores
-    and by `reference` in the model that training began from."""
-    before: Any = None if reference is None else Planted([lead(reference)])
+FOURTH = [2.0] * 3 + [0.0] * 8 + [1.0]
+"""The rare item ranks fourth: NDCG@10 0.43."""
+
+
+def serve(learn: float, rare: float, reference: list[float] | None) -> float:
+    """Chosen for a user who wants the rare item, which leads by `rare` in the text's scores;
+    `reference`: scores of the model that training began from."""
+    before: Any = None if reference is None else Planted([reference])
     text: Any = Planted([lead(rare)])
     found = chosen_strength(Influence(learn=learn), text, before, held_out([11]), COUNTS)
     assert found.serve is not None
     return found.serve
 
 
-def test_the_largest_step_that_costs_rare_items_nothing() -> None:
+def test_the_largest_step_that_leaves_rare_items_better_off() -> None:
     """The rare item falls below all eleven bestsellers at a strength of lead / log(100); on
     the way it keeps rank 1, so every step before is free."""
-    assert serve(1.0, 0.55 * np.log(100), 1.0) == pytest.approx(0.5)
-    assert serve(1.0, 5 * np.log(100), 1.0) == pytest.approx(1.0)
+    assert serve(1.0, 0.55 * np.log(100), FOURTH) == pytest.approx(0.5)
+    assert serve(1.0, 5 * np.log(100), FOURTH) == pytest.approx(1.0)
 
 
-def test_where_every_step_costs_the_tail_decides() -> None:
-    """Nothing is as good as the reference: the step with the best tail, here the first."""
-    assert serve(1.0, -1.0, 1.0) == 0.0
+def test_where_no_step_leaves_the_tail_better_off_the_best_one_there() -> None:
+    """Rank 1 cannot be bettered by three quarters."""
+    assert serve(1.0, 0.55 * np.log(100), lead(1.0)) == 0.0
+
+
+def test_where_every_step_costs_too_much_quality_decides() -> None:
+    """One user wants the rare item, which the text buries; the other a bestseller that only
+    popularity lifts above it."""
+    text: Any = Planted([lead(-1.0), lead(0.35 * np.log(100))])
+    text.scores[1, 3] += 0.01
+    before: Any = Planted([lead(1.0), [0.0] * 3 + [1.0] + [0.0] * 8])
+    wanted = held_out([11, 3])
+    assert chosen_strength(Influence(), text, before, wanted, COUNTS).serve == pytest.approx(0.4)
 
 
 def test_without_a_reference_quality_decides() -> None:

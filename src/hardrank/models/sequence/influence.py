@@ -32,7 +32,7 @@ class Influence:
     """Strength of popularity in training. 0 leaves popularity to the text."""
     serve: NonNegative | None = None
     """Strength of popularity in ranking; None for the largest of eleven steps up to `learn`
-    that costs rare items nothing on validation data (see `models.sequence.strength`)."""
+    that leaves rare items better off on validation data (see `models.sequence.strength`)."""
     newcomer: Share = 0.75
     """An item without events counts as one at this quantile of the items that have some."""
 
