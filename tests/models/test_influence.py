@@ -176,8 +176,10 @@ class Planted:
         return self.scores[queries.users][:, slate.items]
 
 
-COUNTS = np.array([100] * 11 + [1])
-"""Eleven bestsellers and one item in the tail."""
+COUNTS = np.array([100] * 11 + [1] * 200)
+"""Eleven bestsellers and 200 items in the tail, which hold 15 % of the events."""
+NEVER = [-99.0] * 199
+"""Scores of the tail but for its first item."""
 
 
 def held_out(targets: list[int]) -> Holdout:
@@ -187,10 +189,10 @@ def held_out(targets: list[int]) -> Holdout:
 
 def lead(points: float) -> list[float]:
     """The rare item leads every bestseller by so many points."""
-    return [0.0] * 11 + [points]
+    return [0.0] * 11 + [points, *NEVER]
 
 
-FOURTH = [2.0] * 3 + [0.0] * 8 + [1.0]
+FOURTH = [2.0] * 3 + [0.0] * 8 + [1.0, *NEVER]
 """The rare item ranks fourth: NDCG@10 0.43."""
 
 
@@ -216,13 +218,14 @@ def test_where_no_step_leaves_the_tail_better_off_the_best_one_there() -> None:
     assert serve(1.0, 0.55 * np.log(100), lead(1.0)) == 0.0
 
 
-def test_where_every_step_costs_too_much_quality_decides() -> None:
-    """One user wants the rare item, which the text buries; the other a bestseller that only
-    popularity lifts above it."""
-    text: Any = Planted([lead(-1.0), lead(0.35 * np.log(100))])
-    text.scores[1, 3] += 0.01
-    before: Any = Planted([lead(1.0), [0.0] * 3 + [1.0] + [0.0] * 8])
-    wanted = held_out([11, 3])
+def test_quality_for_everybody_comes_first() -> None:
+    """One user wants the rare item, which popularity buries at 0.2; three want a bestseller,
+    which only popularity lifts to the top, at 0.35."""
+    bestseller = lead(0.35 * np.log(100))
+    bestseller[3] += 0.01
+    text: Any = Planted([lead(0.2 * np.log(100)), bestseller, bestseller, bestseller])
+    before: Any = Planted([FOURTH] * 4)
+    wanted = held_out([11, 3, 3, 3])
     assert chosen_strength(Influence(), text, before, wanted, COUNTS).serve == pytest.approx(0.4)
 
 
