@@ -73,9 +73,7 @@ class TestTextAugmentation(ObjectiveContract):
 
 
 def step(progress: float = 0.5) -> Step:
-    return Step(
-        epoch=0, number=0, progress=progress, generator=torch.Generator().manual_seed(3)
-    )
+    return Step(epoch=0, number=0, progress=progress, generator=torch.Generator().manual_seed(3))
 
 
 def tiny() -> TinyBatch:

@@ -98,7 +98,8 @@ def test_training_adds_popularity_to_the_softmax(bounded: SequenceRecommender, f
         torch.tensor([[True, True], [True, False]]),
     )  # fmt: skip
     vectors = 2.0 * F.normalize(
-        network.tower.scale * network.tower.text(network.texts), dim=1  # type: ignore[misc]
+        network.tower.scale * network.tower.text(network.texts),
+        dim=1,  # type: ignore[misc]
     )
     states = network.transformer(vectors[batch.inputs])[batch.real]
     counts = torch.from_numpy(bounded.counts[:9]).float()
