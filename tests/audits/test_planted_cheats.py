@@ -202,7 +202,9 @@ def doubted(findings: list[Finding], audit: str, trial: str = "") -> list[Findin
 
 
 def test_the_honest_model_raises_none_of_them(arms: Arms, tmp_path: Path) -> None:
-    asked, findings = audited(arms, tmp_path, pools={"text-sequence/hardened": {"someone-else"}})
+    asked, findings = audited(
+        arms, tmp_path, pools={("text-sequence/hardened", 0): {"someone-else"}}
+    )
     assert {(c.subject, c.name, c.reason) for c in asked if c.passed is False} == set()
     assert all(f.reliable for f in findings)
     passed = {c.name for c in asked if c.passed and c.subject.endswith("/hardened")}
@@ -261,7 +263,7 @@ def test_a_defence_trained_on_the_evaluation_attack(arms: Arms, tmp_path: Path) 
     first = Trained(label="m", arm="x", seed=0, spec=None, model=arms.control, data="")  # type: ignore[arg-type]
     pool = chosen_targets(seen, first, arms.split)[:2]
     asked, findings = audited(
-        arms, tmp_path, experiment=seen, pools={"text-sequence/hardened": pool}
+        arms, tmp_path, experiment=seen, pools={("text-sequence/hardened", 0): pool}
     )
     assert caught(asked) == {"unseen_attack", "targets_not_in_training_pool"}
     assert not any(f.reliable for f in doubted(findings, "promotion"))
