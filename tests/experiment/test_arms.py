@@ -14,7 +14,7 @@ from hardrank.audits import samples as table
 from hardrank.bundle import load_bundle
 from hardrank.context import RunContext
 from hardrank.data.sources import Marketplace
-from hardrank.errors import Unsupported
+from hardrank.errors import ConfigError, Unsupported
 from hardrank.experiment import Result, run_experiment
 from hardrank.experiment.arm_spec import Arm, ForgeSpec
 from hardrank.experiment.arms import audited_items
@@ -157,6 +157,13 @@ def test_a_bound_on_text_is_refused_by_a_model_without_one(tmp_path: Path) -> No
     wrong = replace(TINY, model=TINY.compare[0], compare=(), beside=(), trials=())
     with pytest.raises(Unsupported, match=r"arm bounded: 'sasrec' has no bound .* 'text-sequence'"):
         run_experiment(wrong, RunContext(folder=tmp_path))
+    assert not list(tmp_path.iterdir()), "refused before anything was read or trained"
+
+
+def test_a_model_beside_it_that_is_not_compared_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"beside: no model 'sasrek'; has: sasrec"):
+        run_experiment(replace(TINY, beside=("sasrek",)), RunContext(folder=tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["beauty", "industrial", "online-retail"])

@@ -24,6 +24,7 @@ __all__ = [
     "arms",
     "audited_items",
     "bases",
+    "check_arms",
     "drawn_targets",
     "hidden",
     "labels",
@@ -55,6 +56,18 @@ def labels(specs: Sequence[ModelSpec]) -> list[str]:
     """One name a spec: its kind, numbered from the second of a kind on."""
     kinds = [s.kind for s in specs]
     return [k if (n := kinds[:i].count(k)) == 0 else f"{k}-{n + 1}" for i, k in enumerate(kinds)]
+
+
+def check_arms(experiment: Experiment) -> None:
+    """What can be refused before anything is trained: raises `Unsupported` for a bound that
+    the model does not have, `ConfigError` for a model beside it that is not compared."""
+    for arm in experiment.hardenings():
+        _bounded(experiment.model, arm)
+    known = labels([experiment.model, *experiment.compare])[1:]
+    unknown = [name for name in experiment.beside if name not in known]
+    if unknown:
+        have = ", ".join(known) or "none"
+        raise ConfigError(experiment.name, [f"beside: no model '{unknown[0]}'; has: {have}"])
 
 
 def bases(experiment: Experiment, split: Split, run: RunContext) -> Iterator[Trained]:

@@ -19,7 +19,7 @@ from hardrank.context import RunContext
 from hardrank.data import Dataset
 from hardrank.data.card import card
 from hardrank.data.splits import Split
-from hardrank.experiment.arms import Trained, arms, bases, hidden
+from hardrank.experiment.arms import Trained, arms, bases, check_arms, hidden
 from hardrank.experiment.attacked import attacked, clean, curves
 from hardrank.experiment.circumstance import Clock, Result, host, versions
 from hardrank.experiment.classify import run_classifier
@@ -48,6 +48,7 @@ def run_experiment(experiment: Experiment | ClassifierExperiment, run: RunContex
     assert run.folder is not None, "a run needs a folder"
     if isinstance(experiment, ClassifierExperiment):
         return run_classifier(experiment, run)
+    check_arms(experiment)
     folder, clock, started = run.folder, Clock(), datetime.now(UTC)
     with clock.stage("reading the data"):
         source = dataset_of(experiment, folder)
