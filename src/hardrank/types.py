@@ -21,6 +21,7 @@ __all__ = [
     "Index",
     "Ints",
     "Knowledge",
+    "LogKnowledge",
     "Natural",
     "NonNegative",
     "Positive",
@@ -51,6 +52,8 @@ Natural = Annotated[int, Ge(0)]
 
 Knowledge = Literal["ranks", "scores", "gradients"]
 """What an attacker sees, from least to most."""
+LogKnowledge = Literal["catalogue", "statistics", "log"]
+"""What an attacker who writes fake profiles knows of the training log, from least to most."""
 Surface = Literal[
     "item-text", "query-text", "history", "profiles", "reviews", "features", "representation"
 ]

@@ -122,6 +122,7 @@ def test_a_threat_describes_itself() -> None:
                                      "representation"])  # fmt: skip
 def test_every_threat_has_a_sentence(goal: Any, surface: Any) -> None:
     sentence = ThreatModel(
-        goal=goal, surface=surface, budget=Budget(words=1, radius=0.1, events=1)
-    ).describe()
+        goal=goal, surface=surface,
+        budget=Budget(words=1, radius=0.1, events=1, profiles=50, profile_events=90),
+    ).describe()  # fmt: skip
     assert sentence.startswith("An attacker who sees") and sentence.endswith(".")

@@ -198,11 +198,22 @@ def _with_profiles(data: Dataset, profiles: list[AddProfile]) -> Dataset:
     if unknown:
         raise DataError(f"the patch's profiles name unknown item '{unknown[0]}'")
     last = data.events["time"].max()
-    rows = [
-        (data.n_users + n, data.item_rows[i], last, None, 1.0)
-        for n, p in enumerate(profiles)
-        for i in p.item_ids
-    ]
+    rows = []
+    for n, profile in enumerate(profiles):
+        size = len(profile.item_ids)
+        times, ratings = profile.times or [last] * size, profile.ratings or [None] * size
+        if len(times) != size or len(ratings) != size:
+            raise DataError(
+                f"profile '{profile.user_id}' has {size} items, {len(ratings)} ratings and "
+                f"{len(times)} times",
+                remedy="give as many of each, or no ratings and no times at all",
+            )
+        if list(times) != sorted(times, key=lambda t: (t is not None, t)):
+            raise DataError(
+                f"the times of profile '{profile.user_id}' fall", remedy="oldest event first"
+            )
+        for item, time, rating in zip(profile.item_ids, times, ratings, strict=True):
+            rows.append((data.n_users + n, data.item_rows[item], time, rating, 1.0))
     added = pl.DataFrame(rows, schema=EVENT_COLUMNS, orient="row")
     return replace(data, users=users, events=pl.concat([data.events, added], how="diagonal"))
 

@@ -48,6 +48,10 @@ class AddProfile:
 
     user_id: str
     item_ids: tuple[str, ...]
+    ratings: tuple[float, ...] | None = None
+    """What each item is rated; None where the log knows no ratings."""
+    times: tuple[int, ...] | None = None
+    """Unix seconds of each event, never falling; None for the time of the log's last event."""
     kind: Literal["add-profile"] = "add-profile"
 
 
@@ -126,7 +130,7 @@ class Patch:
         return {e.item_id: e for e in self.edits if isinstance(e, RewriteItem)}
 
     def to_json(self) -> list[dict[str, Any]]:
-        return [asdict(e) for e in self.edits]
+        return [_row(e) for e in self.edits]
 
     @classmethod
     def from_json(cls, rows: Iterable[dict[str, Any]]) -> "Patch":
@@ -153,11 +157,16 @@ class Patch:
         return cls(tuple(edits))
 
 
+def _row(edit: Edit) -> dict[str, Any]:
+    """Without what a profile leaves open, so that files stay short."""
+    return {name: value for name, value in asdict(edit).items() if value is not None}
+
+
 def _edit(row: Any) -> Edit:
     if not isinstance(row, dict):
         raise TypeError(f"{type(row).__name__} instead of an object")
     made = _EDITS[row.pop("kind")]
-    for name in ("item_ids", "values"):
+    for name in ("item_ids", "values", "ratings", "times"):
         if name in row:
             row[name] = tuple(row[name])
     return made(**row)

@@ -22,6 +22,13 @@ LEVELS: tuple[Knowledge, ...] = ("ranks", "scores", "gradients")
 """From least to most."""
 
 
+class Named(Protocol):
+    """A spec of any attack."""
+
+    @property
+    def kind(self) -> str: ...
+
+
 @runtime_checkable
 class Attack(Protocol):
     """A frozen bag of hyperparameters you can call."""
@@ -44,7 +51,7 @@ class Attack(Protocol):
         ...
 
 
-def label(attack: Attack) -> str:
+def label(attack: Named) -> str:
     """`greedy-words`, or `greedy-words(vocabulary=30)` where a value is not the default."""
     spec: Any = attack
     changed = [

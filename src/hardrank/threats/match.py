@@ -49,7 +49,9 @@ class Match:
     characters: int = 0
     """Characters inserted, deleted or replaced."""
     events: int = 0
-    """Events of a history inserted, replaced or moved."""
+    """Events of a history inserted, replaced or moved, or of fake users."""
+    profiles: int = 0
+    """Fake users added; `events` counts theirs."""
     similarity: float | None = None
     """The judge's similarity of both texts; None without a judge."""
     seconds: float = 0.0

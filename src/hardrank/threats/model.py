@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from hardrank.data import Dataset
 from hardrank.errors import DataError, Unsupported
 from hardrank.threats.select import SELECTIONS, draw, parse
-from hardrank.types import Count, Knowledge, Natural, Positive, Share, Surface, spec
+from hardrank.types import Count, Knowledge, LogKnowledge, Natural, Positive, Share, Surface, spec
 
 __all__ = [
     "Budget",
@@ -110,6 +110,10 @@ class Budget:
     `characters`; its cost in words is counted all the same. Other attacks stay bound."""
     radius: Positive | None = None
     """L2 norm of a perturbation of a representation, as a share of the mean norm there."""
+    profiles: Natural | None = None
+    """Fake users added to the training log, for one target."""
+    profile_events: Count | None = None
+    """Events of one fake user, each with another item, the target's counted."""
 
 
 @spec
@@ -124,6 +128,8 @@ class ThreatModel:
     """Where the attacker can write."""
     field: str = "title"
     """Column of the item table that an item-text attacker owns."""
+    log: LogKnowledge = "log"
+    """The most of the training log that an attacker who writes profiles may see."""
     budget: Budget
     """What the attacker may spend."""
 
@@ -138,6 +144,8 @@ class ThreatModel:
             raise ValueError("budget: a query-text threat needs words or characters")
         if self.surface == "history" and limits.events is None:
             raise ValueError("budget: a history threat needs events")
+        if self.surface == "profiles" and None in (limits.profiles, limits.profile_events):
+            raise ValueError("budget: a profiles threat needs profiles and profile_events")
         if self.surface == "representation" and limits.radius is None:
             raise ValueError("budget: a representation threat needs a radius")
         return self
@@ -145,8 +153,9 @@ class ThreatModel:
     def describe(self) -> str:
         """One sentence for reports."""
         spend = _spend(self.budget)
+        sees = _KNOWS[self.log] if self.surface == "profiles" else _SEES[self.knowledge]
         return (
-            f"An attacker who sees {_SEES[self.knowledge]} and writes {self._where()} wants to "
+            f"An attacker who sees {sees} and writes {self._where()} wants to "
             f"{_wish(self.goal)}; {spend if spend else 'the budget is not limited'}."
         )
 
@@ -160,6 +169,11 @@ _SEES = {
     "ranks": "the ranks of the target in the lists of a panel of users",
     "scores": "ranks and scores of the target for a panel of users",
     "gradients": "ranks, scores and gradients for a panel of users",
+}
+_KNOWS: dict[LogKnowledge, str] = {
+    "catalogue": "the catalogue and which items sell best",
+    "statistics": "the catalogue, and how often and how each item was rated",
+    "log": "the whole training log",
 }
 _WRITES: dict[str, str] = {
     "query-text": "the text of queries",
@@ -198,6 +212,10 @@ def _spend(budget: Budget) -> str:
         parts.append(f"at most {budget.characters} characters edited")
     if budget.events is not None:
         parts.append(f"at most {budget.events} events of a history changed")
+    if budget.profiles is not None:
+        parts.append(f"at most {budget.profiles} fake users for each target")
+    if budget.profile_events is not None:
+        parts.append(f"at most {budget.profile_events} events of one fake user")
     if budget.whole_text:
         parts.append("the whole text may be replaced by attacks made for it")
     if budget.similarity is not None:

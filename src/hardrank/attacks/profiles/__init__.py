@@ -1,0 +1,1 @@
+"""Fake users in the training log: one attack per file."""

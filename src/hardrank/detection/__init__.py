@@ -1,0 +1,1 @@
+"""Finding fake users, poisoned items and fake reviews in a log."""

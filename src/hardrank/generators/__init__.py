@@ -1,0 +1,1 @@
+"""Networks that make profiles, interests and item vectors: adversarial generators."""
