@@ -4,7 +4,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,18 @@ from hardrank.models import (
     MODELS,
     Blend,
     BprMf,
+    Ease,
     Hybrid,
     ItemKnn,
     KnnTfidf,
     Popularity,
+    RatingMf,
     Sasrec,
     Smoothed,
     TextSequence,
     Tfidf,
     Trusted,
+    Wmf,
 )
 from hardrank.models.common import whole
 from hardrank.recommender import Recommender, best, mask_seen
@@ -44,6 +47,7 @@ SPECS: dict[str, Any] = {
     made.kind: made
     for made in (
         Popularity(), ItemKnn(), Tfidf(), KnnTfidf(), BprMf(size=8, epochs=1, batch_size=32),
+        Ease(), Wmf(factors=4, sweeps=2), RatingMf(factors=4, sweeps=2),
         Sasrec(**SMALL), TextSequence(**TEXT), Hybrid(**TEXT),
         Blend(first=Sasrec(**SMALL), second=Tfidf(), weight=0.3),
         Smoothed(base=Tfidf(), masks=4),
@@ -61,6 +65,13 @@ class Saved:
     folder: Path
 
 
+def rated_market() -> Dataset:
+    """The toy market, for models that need ratings as well."""
+    market = toy_market()
+    rating = (pl.col("item") % 5 + 1).cast(pl.Float32)
+    return replace(market, events=market.events.with_columns(rating=rating))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
@@ -75,8 +86,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Saved]:
     def save(kind: str) -> Saved:
         if kind not in made:
             folder = tmp_path_factory.mktemp("bundles") / kind
-            model = SPECS[kind].fit(toy_market(), RunContext())
-            save_bundle(folder, SPECS[kind], model, toy_market(), ABOUT, report="<html></html>")
+            model = SPECS[kind].fit(rated_market(), RunContext())
+            save_bundle(folder, SPECS[kind], model, rated_market(), ABOUT, report="<html></html>")
             made[kind] = Saved(SPECS[kind], model, folder)
         return made[kind]
 

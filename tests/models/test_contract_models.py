@@ -8,26 +8,31 @@ import pytest
 import torch
 from torch import Tensor
 
+from hardrank.data import Dataset
 from hardrank.hardening import Adversarial
 from hardrank.models import (
     MODELS,
     Blend,
     BprMf,
+    Ease,
     Hybrid,
     ItemKnn,
     KnnTfidf,
     Popularity,
+    RatingMf,
     Sasrec,
     Smoothed,
     TextSequence,
     Tfidf,
     Trusted,
+    Wmf,
 )
 from hardrank.models.sequence.batches import SequenceBatch
 from hardrank.models.sequence.network import ItemTower, SequenceNetwork
 from hardrank.models.sequence.transformer import CausalTransformer
 from hardrank.perturbations import FGM
 from hardrank.testing import RecommenderContract
+from hardrank.testing.logs import taste_log
 from hardrank.testing.objectives import ObjectiveContract
 from hardrank.training import Plain, Training
 from hardrank.types import Site
@@ -66,6 +71,24 @@ class TestKnnTfidf(RecommenderContract):
 
 class TestBprMf(RecommenderContract):
     spec = BprMf(size=8, epochs=2, batch_size=32)
+
+
+class TestEase(RecommenderContract):
+    spec = Ease()
+    tolerance = 0.0
+
+
+class TestWmf(RecommenderContract):
+    spec = Wmf(factors=8, sweeps=3)
+    tolerance = 0.0
+
+
+class TestRatingMf(RecommenderContract):
+    spec = RatingMf(factors=4, sweeps=3)
+    tolerance = 0.0
+
+    def train(self) -> Dataset:
+        return taste_log(users=40, items=24, events=6)
 
 
 class TestSasrec(RecommenderContract):

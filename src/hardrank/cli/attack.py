@@ -1,4 +1,4 @@
-"""`hardrank attack list|show|run|replay`"""
+"""`hardrank attack list|show|run|replay|poison`"""
 
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,39 @@ def replay(
     if not found:
         raise DataError("holds no match", path=matches, remedy="give a matches.jsonl of a run")
     _say(replay_matches(load_bundle(bundle), found, RunContext(folder=out)), out)
+
+
+@app.command("poison")
+def poison(
+    experiment: Path = typer.Argument(help="What is poisoned, how and for whom (TOML)."),
+    out: Path = typer.Option(None, "--out", "-o", help="Run folder; default runs/<name>."),
+    check: bool = typer.Option(False, "--check", help="Read the file, say what is wrong, stop."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress."),
+) -> None:
+    """Add fake users to a log, train the victims again, ask the real users what they see.
+
+    Run again with the same folder, it resumes where it stopped.
+
+    Example: hardrank attack poison examples/poisoning.toml -o runs/poisoning
+    """
+    from hardrank.cli.logs import show_logs
+    from hardrank.context import RunContext
+    from hardrank.experiment.poison import run_poisoning
+    from hardrank.experiment.poison_spec import load_poisoning
+    from hardrank.experiment.poison_table import poison_tables
+
+    loaded = load_poisoning(experiment)
+    if check:
+        print(f"{experiment}: fine")
+        return
+    show_logs(quiet)
+    folder = out or Path("runs") / loaded.name
+    result = run_poisoning(
+        loaded, RunContext(seed=loaded.seeds[0], folder=folder, progress=not quiet)
+    )
+    for line in poison_tables(result.findings, k=loaded.ks[-1]):
+        print(line)
+    print(f"report: {result.report}")
 
 
 def _say(attacked: Any, out: Path | None) -> None:

@@ -3,6 +3,7 @@
 from hardrank.data.dataset import EVENT_COLUMNS, Dataset, render
 from hardrank.data.patch import (
     AddProfile,
+    AddReview,
     Edit,
     InsertEvent,
     MoveEvent,
@@ -17,6 +18,7 @@ from hardrank.data.queries import Holdout, Queries, Slate
 __all__ = [
     "EVENT_COLUMNS",
     "AddProfile",
+    "AddReview",
     "Dataset",
     "Edit",
     "Holdout",

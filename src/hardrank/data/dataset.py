@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from hardrank.data.patch import AddProfile, InsertEvent, Patch, RewriteItem
+from hardrank.data.patch import AddProfile, AddReview, InsertEvent, Patch, RewriteItem
 from hardrank.data.queries import Queries
 from hardrank.errors import DataError, SchemaError
 from hardrank.files import digest_bytes
@@ -127,6 +127,8 @@ class Dataset:
                 out = _inserted(out, edit)
         if profiles := [e for e in patch.edits if isinstance(e, AddProfile)]:
             out = _with_profiles(out, profiles)
+        if reviews := [e for e in patch.edits if isinstance(e, AddReview)]:
+            out = _with_reviews(out, reviews)
         return out
 
     @cached_property
@@ -216,6 +218,47 @@ def _with_profiles(data: Dataset, profiles: list[AddProfile]) -> Dataset:
             rows.append((data.n_users + n, data.item_rows[item], time, rating, 1.0))
     added = pl.DataFrame(rows, schema=EVENT_COLUMNS, orient="row")
     return replace(data, users=users, events=pl.concat([data.events, added], how="diagonal"))
+
+
+_REVIEW_COLUMNS: dict[str, pl.DataType] = {
+    "user": pl.Int32(),
+    "item": pl.Int32(),
+    "text": pl.Utf8(),
+    "rating": pl.Float32(),
+    "time": pl.Int64(),
+}
+
+
+def _with_reviews(data: Dataset, reviews: list[AddReview]) -> Dataset:
+    """New reviewers stand after all users, in the order of their first review; no event."""
+    known = data.user_rows
+    new = list(dict.fromkeys(r.user_id for r in reviews if r.user_id not in known))
+    rows = known | {name: data.n_users + n for n, name in enumerate(new)}
+    unknown = [r.item_id for r in reviews if r.item_id not in data.item_rows]
+    if unknown:
+        raise DataError(f"the patch reviews item '{unknown[0]}', which is not there")
+    before = data.reviews
+    if before is None:
+        before = pl.DataFrame(schema=_REVIEW_COLUMNS)
+    table = [(rows[r.user_id], data.item_rows[r.item_id], r.text, r.rating, r.time) for r in reviews]
+    added = pl.DataFrame(table, schema=_REVIEW_COLUMNS, orient="row")
+    for name in ("rating", "time"):
+        if name not in before.columns and added[name].null_count() < added.height:
+            raise DataError(
+                f"the patch's reviews have a {name}, the data's have none",
+                field=name, remedy=f"leave the {name} out",
+            )  # fmt: skip
+    added = added.select(
+        pl.col(n).cast(t) if n in _REVIEW_COLUMNS
+        else pl.lit("" if t == pl.Utf8() else None, dtype=t).alias(n)
+        for n, t in before.schema.items()
+    )  # fmt: skip
+    people = pl.DataFrame({"user_id": new}, schema={"user_id": pl.Utf8()})
+    return replace(
+        data,
+        users=pl.concat([data.users, people], how="diagonal"),
+        reviews=pl.concat([before, added]),
+    )
 
 
 def _table_bytes(table: pl.DataFrame) -> bytes:

@@ -11,6 +11,7 @@ from hardrank.files import write_text
 
 __all__ = [
     "AddProfile",
+    "AddReview",
     "Edit",
     "InsertEvent",
     "MoveEvent",
@@ -53,6 +54,20 @@ class AddProfile:
     times: tuple[int, ...] | None = None
     """Unix seconds of each event, never falling; None for the time of the log's last event."""
     kind: Literal["add-profile"] = "add-profile"
+
+
+@dataclass(frozen=True)
+class AddReview:
+    """User `user_id`, who may be new, has written `text` about `item_id`: no event, words only."""
+
+    user_id: str
+    item_id: str
+    text: str
+    rating: float | None = None
+    """The stars that stand above it; None where reviews have none."""
+    time: int | None = None
+    """Unix seconds; None where reviews have no time."""
+    kind: Literal["add-review"] = "add-review"
 
 
 @dataclass(frozen=True)
@@ -99,6 +114,7 @@ Edit = (
     | ReplaceEvent
     | MoveEvent
     | AddProfile
+    | AddReview
     | RewriteQuery
     | RewriteFeatures
 )
@@ -108,6 +124,7 @@ _EDITS: dict[str, type[Edit]] = {
     "replace-event": ReplaceEvent,
     "move-event": MoveEvent,
     "add-profile": AddProfile,
+    "add-review": AddReview,
     "rewrite-query": RewriteQuery,
     "rewrite-features": RewriteFeatures,
 }

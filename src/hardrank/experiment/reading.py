@@ -8,12 +8,13 @@ from hardrank.context import derive
 from hardrank.data import Dataset
 from hardrank.data.splits import Split, check_leaks, cold_split
 from hardrank.experiment.audit_spec import Audit
+from hardrank.experiment.poison_spec import PoisonExperiment
 from hardrank.experiment.spec import Experiment
 
 __all__ = ["dataset_of", "split_of"]
 
 
-def dataset_of(experiment: Experiment | Audit, folder: Path) -> Dataset:
+def dataset_of(experiment: Experiment | Audit | PoisonExperiment, folder: Path) -> Dataset:
     """Read, labelled and cleaned; bad rows are kept in `folder`, beside the results."""
     from hardrank.data.cleaning import clean as cleaned
     from hardrank.data.labels import apply
@@ -29,9 +30,9 @@ def dataset_of(experiment: Experiment | Audit, folder: Path) -> Dataset:
     return data
 
 
-def split_of(experiment: Experiment, source: Dataset) -> Split:
+def split_of(experiment: Experiment | PoisonExperiment, source: Dataset) -> Split:
     """Checked for leaks. Hidden items are the same for every seed, so that tables agree."""
-    if experiment.hide == 0:
+    if isinstance(experiment, PoisonExperiment) or experiment.hide == 0:
         split = experiment.split.split(source)
     else:
         seed = derive(experiment.seeds[0], "hide")

@@ -7,31 +7,37 @@ from pydantic import Field
 
 from hardrank.models.blend import Blend
 from hardrank.models.bpr_mf import BprMf
+from hardrank.models.ease import Ease
 from hardrank.models.hybrid import Hybrid
 from hardrank.models.item_knn import ItemKnn
 from hardrank.models.knn_tfidf import KnnTfidf
 from hardrank.models.popularity import Popularity
+from hardrank.models.rating_mf import RatingMf
 from hardrank.models.sasrec import Sasrec
 from hardrank.models.smoothed import Smoothed
 from hardrank.models.text_sequence import TextSequence
 from hardrank.models.tfidf import Tfidf
 from hardrank.models.trusted import Trusted
+from hardrank.models.wmf import Wmf
 
 __all__ = [
     "MODELS",
     "Blend",
     "BprMf",
+    "Ease",
     "Hybrid",
     "ItemKnn",
     "KnnTfidf",
     "Model",
     "Popularity",
+    "RatingMf",
     "Sasrec",
     "Smoothed",
     "TextSequence",
     "Tfidf",
     "Trusted",
     "Victim",
+    "Wmf",
 ]
 
 Model = Annotated[
@@ -43,6 +49,9 @@ Model = Annotated[
     | Tfidf
     | KnnTfidf
     | BprMf
+    | Ease
+    | Wmf
+    | RatingMf
     | Blend
     | Smoothed
     | Trusted,
@@ -51,6 +60,6 @@ Model = Annotated[
 Victim = Annotated[TextSequence | Hybrid | Sasrec, Field(discriminator="kind")]
 """Models that are trained step by step: those that can be hardened."""
 MODELS = (
-    TextSequence, Hybrid, Sasrec, Popularity, ItemKnn, Tfidf, KnnTfidf, BprMf, Blend, Smoothed,
-    Trusted,
+    TextSequence, Hybrid, Sasrec, Popularity, ItemKnn, Tfidf, KnnTfidf, BprMf, Ease, Wmf,
+    RatingMf, Blend, Smoothed, Trusted,
 )  # fmt: skip

@@ -114,6 +114,9 @@ class Budget:
     """Fake users added to the training log, for one target."""
     profile_events: Count | None = None
     """Events of one fake user, each with another item, the target's counted."""
+    reviews: Natural | None = None
+    """Fake reviews added for one target, each by another new user; `words` then is the most
+    that one of them may have."""
 
 
 @spec
@@ -152,8 +155,10 @@ class ThreatModel:
 
     def describe(self) -> str:
         """One sentence for reports."""
-        spend = _spend(self.budget)
-        sees = _KNOWS[self.log] if self.surface == "profiles" else _SEES[self.knowledge]
+        spend = _spend(self.budget, self.surface)
+        sees = _SEES[self.knowledge]
+        if self.surface in ("profiles", "reviews"):
+            sees = _KNOWS[self.log] if self.surface == "profiles" else _READS
         return (
             f"An attacker who sees {sees} and writes {self._where()} wants to "
             f"{_wish(self.goal)}; {spend if spend else 'the budget is not limited'}."
@@ -175,6 +180,7 @@ _KNOWS: dict[LogKnowledge, str] = {
     "statistics": "the catalogue, and how often and how each item was rated",
     "log": "the whole training log",
 }
+_READS = "the catalogue and the public reviews"
 _WRITES: dict[str, str] = {
     "query-text": "the text of queries",
     "history": "events into real users' histories",
@@ -204,10 +210,13 @@ def _named(items: Items) -> str:
     return f"{chosen.count} targets ({members})"
 
 
-def _spend(budget: Budget) -> str:
+def _spend(budget: Budget, surface: Surface) -> str:
     parts = []
+    if budget.reviews is not None:
+        parts.append(f"at most {budget.reviews} reviews for each target")
     if budget.words is not None:
-        parts.append(f"at most {budget.words} words edited")
+        where = "in one review" if surface == "reviews" else "edited"
+        parts.append(f"at most {budget.words} words {where}")
     if budget.characters is not None:
         parts.append(f"at most {budget.characters} characters edited")
     if budget.events is not None:

@@ -10,7 +10,7 @@ from hardrank.data import Dataset
 from hardrank.errors import DataError
 from hardrank.types import Ints
 
-__all__ = ["SELECTIONS", "Selection", "draw", "parse"]
+__all__ = ["SELECTIONS", "Selection", "draw", "members", "parse"]
 
 SELECTIONS = {
     "unpopular": "items with at least 1 training event, in the lowest quarter of those",
@@ -52,7 +52,7 @@ def draw(selection: Selection, train: Dataset, rng: np.random.Generator) -> Ints
 
     Raises `DataError` when the group is smaller than the selection.
     """
-    inside = np.flatnonzero(_members(selection, train.counts))
+    inside = np.flatnonzero(members(selection, train.counts))
     if len(inside) < selection.count:
         raise DataError(
             f"{train.name}: {selection.count} '{selection.group}' targets wanted, the training "
@@ -62,7 +62,8 @@ def draw(selection: Selection, train: Dataset, rng: np.random.Generator) -> Ints
     return np.sort(rng.choice(inside, size=selection.count, replace=False)).astype(np.int64)
 
 
-def _members(selection: Selection, counts: Ints) -> NDArray[np.bool_]:
+def members(selection: Selection, counts: Ints) -> NDArray[np.bool_]:
+    """(I,) who is in the group. counts: (I,) training events."""
     touched = counts[counts > 0]
     inside: NDArray[np.bool_] = np.zeros(len(counts), dtype=bool)
     match selection.group:

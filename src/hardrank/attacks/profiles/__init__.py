@@ -1,1 +1,27 @@
-"""Fake users in the training log: one attack per file."""
+"""Fake users in the training log: one attack per file.
+
+A new attack is one file and one member of `PlainUnion` in `plain.py`.
+"""
+
+from typing import Annotated, get_args
+
+from pydantic import Field
+
+from hardrank.attacks.profiles.plain import PLAIN, PlainAttack, PlainUnion
+
+__all__ = [
+    "PLAIN",
+    "PROFILE_ATTACKS",
+    "PlainAttack",
+    "PlainUnion",
+    "ProfileAttackSpec",
+    "ProfileUnion",
+]
+
+ProfileUnion = PlainUnion
+
+ProfileAttackSpec = Annotated[ProfileUnion, Field(discriminator="kind")]
+"""What `attacks = [{ kind = "..." }]` of a poisoning experiment can spell."""
+
+PROFILE_ATTACKS: tuple[type, ...] = get_args(ProfileUnion)
+"""The same as a tuple of classes: what the tests are parametrised by."""

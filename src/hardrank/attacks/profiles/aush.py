@@ -1,0 +1,94 @@
+"""Real users' profiles with generated ratings of the items that a segment likes."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from hardrank.attacks.profiles.parts import Draft, Manner, limits, written
+from hardrank.data import Patch
+from hardrank.errors import DataError
+from hardrank.threats import Budget, Demote, Promote
+from hardrank.threats.log import LogView
+from hardrank.types import (
+    Count,
+    Floats,
+    GoalKind,
+    Ints,
+    LogKnowledge,
+    NonNegative,
+    Positive,
+    Surface,
+    spec,
+)
+
+if TYPE_CHECKING:
+    from hardrank.generators.aush_training import AushNetworks, AushTask
+    from hardrank.generators.ratings import RatingLog
+
+__all__ = ["Aush"]
+
+
+@spec
+class Aush:
+    """A template is a sample of a real user's events; a network rates the selected items for it.
+
+    Lin et al., CIKM 2020, arXiv:2005.08164, section 4:
+    min_G max_D  adversarial + reconstruction + shilling
+    The template's own ratings stay as they are, the target gets the top, and G reads the
+    fillers and writes the ratings of the items that the target's segment likes. Ours picks
+    those items itself (what most raters of the target like), shows the discriminator only as
+    many of them as the user rated himself, whose count would else tell, and follows a real
+    user's order and times.
+
+    In a log without ratings nothing is left to rate. G then says which of `pool` segment items
+    a user of this taste would have, and the profile gets the `selected` most preferred ones;
+    the shilling loss pulls by how many of the target's users have each.
+    """
+
+    needs: ClassVar[LogKnowledge] = "log"
+    surfaces: ClassVar[tuple[Surface, ...]] = ("profiles",)
+    goals: ClassVar[tuple[GoalKind, ...]] = ("promote",)
+    rated: ClassVar[bool] = False
+    kind: Literal["aush"] = "aush"
+    selected: Count = 3
+    """Segment items of a profile, within what the budget leaves beside the target."""
+    pool: Count = 50
+    """Segment items among which a log without ratings lets G choose."""
+    adversarial: NonNegative = 1.0
+    """Weight of passing for real."""
+    reconstruction: NonNegative = 1.0
+    """Weight of rating the selected items as the template's user did."""
+    shilling: NonNegative = 1.0
+    """Weight of liking the selected items."""
+    width: Count = 128
+    """Of the hidden layers."""
+    steps: Count = 400
+    """Of discriminator and generator each."""
+    batch: Count = 64
+    """Templates of a step."""
+    learning_rate: Positive = 1e-3
+    """Of Adam, for both networks."""
+    manner: Manner = Manner()
+    """Where the target stands, and when it happens."""
+
+    def __call__(
+        self, view: LogView, goal: Promote | Demote, budget: Budget, rng: np.random.Generator
+    ) -> Patch:
+        """Raises `DataError` for a log without events."""
+        from hardrank.generators.aush_training import train_aush
+        from hardrank.generators.ratings import RatingLog, seeded
+
+        if not view.train.n_events:
+            raise DataError(f"{view.train.name}: no user to take as a template")
+        log = RatingLog.of(view.train)
+        profiles, most = limits(budget)
+        task = self._task(view, log, most - len(view.targets))
+        if not len(task.selected):
+            return written(view, goal, budget, rng, fill=_nothing, manner=self.manner)
+        networks = train_aush(log, task, seeded(rng))
+        users = rng.permutation(log.templates(task.fillers, profiles))
+
+        def fill(number: int, room: int) -> Draft:
+            return self._draft(view, log, task, networks, int(users[number % len(users)]), rng)
+
+        return written(view, goal, budget, rng, fill=fill, manner=self.manner)

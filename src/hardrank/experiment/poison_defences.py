@@ -1,0 +1,76 @@
+"""Detectors of a run, fitted on other attacks than they are asked about, and what is done
+with their scores."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardrank.context import RunContext, derive
+from hardrank.data import Dataset
+from hardrank.data.filtering import Detector, down_weight, filtered
+from hardrank.detection.examples import LabelledLog
+from hardrank.experiment.poison_spec import Defence
+
+__all__ = ["Detectors", "defended", "threshold"]
+
+_log = logging.getLogger("hardrank")
+Doubles = NDArray[np.float64]
+
+
+@dataclass(eq=False, kw_only=True)
+class Detectors:
+    """One seed's detectors. One that learns is fitted once for each family that it must not
+    have met, when it is first asked."""
+
+    examples: Mapping[str, Sequence[LabelledLog]]
+    """Family of the attack -> its example logs."""
+    run: RunContext
+    made: dict[tuple[str, str], Detector] = field(default_factory=dict)
+
+    def without(self, spec: Any, family: str = "") -> Detector:
+        """The detector that met every family but this one; all of them for none."""
+        if not hasattr(spec, "fit"):
+            made: Detector = spec
+            return made
+        key = (repr(spec), family)
+        if key not in self.made:
+            logs = [log for name, some in self.examples.items() if name != family for log in some]
+            _log.info("fitting %s without %s on %d logs", spec.kind, family or "nothing", len(logs))
+            seeded = self.run.seeded(derive(self.run.seed, "detector", *key))
+            self.made[key] = spec.fit(logs, seeded)
+        return self.made[key]
+
+
+def threshold(detector: Detector, clean: Dataset, flagged: float) -> float:
+    """The score that this share of the users of a trusted, earlier log exceeds."""
+    scores = np.asarray(detector(clean), dtype=np.float64)
+    known = scores[~np.isnan(scores)]
+    return float(np.quantile(known, 1 - flagged, method="higher")) if len(known) else np.inf
+
+
+def defended(
+    defence: Defence, detector: Detector | None, clean: Dataset, log: Dataset
+) -> tuple[Dataset, Doubles]:
+    """The log that training reads, and (U,) trust in each user's events: 0 where dropped."""
+    if detector is None:
+        return log, np.ones(log.n_users)
+    scores = np.asarray(detector(log), dtype=np.float64)
+    border = threshold(detector, clean, defence.flagged)
+    if defence.action == "drop":
+        kept = np.where(np.nan_to_num(scores, nan=-np.inf) > border, 0.0, 1.0)
+        return filtered(log, scores.astype(np.float32), threshold=border).dataset, kept
+    trust = _trust(scores, border)
+    return down_weight(log, trust.astype(np.float32)).dataset, trust
+
+
+def _trust(scores: Doubles, border: float) -> Doubles:
+    """1 up to the median, falling to 0.05 at the border and beyond: no user is lost wholly."""
+    known = scores[~np.isnan(scores)]
+    middle = float(np.median(known)) if len(known) else 0.0
+    width = max(border - middle, 1e-12)
+    fall = np.clip((np.nan_to_num(scores, nan=middle) - middle) / width, 0, 1)
+    return np.asarray(1 - 0.95 * fall**2)

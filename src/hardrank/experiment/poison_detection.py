@@ -1,0 +1,110 @@
+"""Every detector on every poisoned log of a run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hardrank.audits import samples as table
+from hardrank.audits.samples import samples
+from hardrank.context import RunContext
+from hardrank.experiment.poison_defences import Detectors
+from hardrank.experiment.poison_logs import Poisoned
+from hardrank.experiment.poison_spec import PoisonExperiment
+from hardrank.experiment.stages import key_of
+from hardrank.files import write_table
+from hardrank.metrics.detection import auroc, average_precision, recall_at_fpr
+from hardrank.threats.court import label
+
+__all__ = ["FIGURES", "detection_samples"]
+
+FIGURES = ("auroc", "ap", "recall")
+"""Audits `detection-auroc`, `detection-ap` and `detection-recall` (at 1 % false positives)."""
+_FPR = 0.01
+_SCORES = pl.Schema(
+    {"detector": pl.Utf8(), "attack": pl.Utf8(), "target": pl.Utf8(), "seed": pl.Int64(),
+     "fake": pl.Boolean(), "score": pl.Float32()}
+)  # fmt: skip
+
+
+def detection_samples(
+    experiment: PoisonExperiment,
+    logs: Sequence[Poisoned],
+    detectors: Detectors,
+    families: Mapping[str, str],
+    seed: int,
+    run: RunContext,
+) -> pl.DataFrame:
+    """One sample for each detector, attack and target: how well fake users are told from real
+    ones in that log. The scores themselves stay in `detection/` of the run's folder.
+
+    A detector that learns never met the family of the attack it is asked about. Users that a
+    detector does not judge count as least suspicious.
+    """
+    assert run.folder is not None
+    parts = []
+    for spec in experiment.detectors:
+        folder = run.folder / "detection"
+        path = folder / f"{key_of(spec, seed)[:12]}.parquet"
+        scores = _kept_scores(path, spec, logs, detectors, families, seed)
+        parts.append(_figures(scores, label(spec), seed))
+    return table.gather(parts)
+
+
+def _kept_scores(
+    path: Path,
+    spec: Any,
+    logs: Sequence[Poisoned],
+    detectors: Detectors,
+    families: Mapping[str, str],
+    seed: int,
+) -> pl.DataFrame:
+    wanted = [(p.match.attack, p.match.target) for p in logs if p.match.profiles]
+    if path.is_file():
+        kept = pl.read_parquet(path)
+        have = kept.select("attack", "target").unique(maintain_order=True).rows()
+        if have == wanted:
+            return kept
+    parts = [pl.DataFrame(schema=_SCORES)]
+    for p in logs:
+        if not p.match.profiles:
+            continue
+        detector = detectors.without(spec, families[p.match.attack])
+        given = np.asarray(detector(p.log), dtype=np.float64)
+        fake = np.arange(p.log.n_users) >= p.log.n_users - p.match.profiles
+        parts.append(_rows(label(spec), p, seed, given, fake))
+    made = pl.concat(parts)
+    write_table(path, made)
+    return made
+
+
+def _rows(
+    name: str, p: Poisoned, seed: int, given: NDArray[np.float64], fake: NDArray[np.bool_]
+) -> pl.DataFrame:
+    active = np.diff(p.log.offsets) > 0
+    given, fake = given[active], fake[active]
+    return pl.DataFrame(
+        {
+            "detector": [name] * len(given), "attack": [p.match.attack] * len(given),
+            "target": [p.match.target] * len(given), "seed": [seed] * len(given),
+            "fake": fake, "score": np.nan_to_num(given, nan=-np.inf),
+        },
+        schema=_SCORES,
+    )  # fmt: skip
+
+
+def _figures(scores: pl.DataFrame, name: str, seed: int) -> pl.DataFrame:
+    parts = []
+    for (attack, target), rows in scores.group_by("attack", "target", maintain_order=True):
+        given, fake = rows["score"].to_numpy(), rows["fake"].to_numpy()
+        found = {"auroc": auroc(given, fake), "ap": average_precision(given, fake),
+                 "recall": recall_at_fpr(given, fake, _FPR)}  # fmt: skip
+        parts += [
+            samples({"subject": name, "seed": seed, "audit": f"detection-{figure}",
+                     "trial": str(attack), "sample": [str(target)], "value": [value]})
+            for figure, value in found.items()
+        ]  # fmt: skip
+    return table.gather(parts)
