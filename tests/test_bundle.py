@@ -26,6 +26,7 @@ from hardrank.models import (
     Hybrid,
     ItemKnn,
     KnnTfidf,
+    LightGcn,
     Popularity,
     RatingMf,
     Sasrec,
@@ -47,7 +48,8 @@ SPECS: dict[str, Any] = {
     made.kind: made
     for made in (
         Popularity(), ItemKnn(), Tfidf(), KnnTfidf(), BprMf(size=8, epochs=1, batch_size=32),
-        Ease(), Wmf(factors=4, sweeps=2), RatingMf(factors=4, sweeps=2),
+        LightGcn(size=8, epochs=1), Ease(), Wmf(factors=4, sweeps=2),
+        RatingMf(factors=4, sweeps=2),
         Sasrec(**SMALL), TextSequence(**TEXT), Hybrid(**TEXT),
         Blend(first=Sasrec(**SMALL), second=Tfidf(), weight=0.3),
         Smoothed(base=Tfidf(), masks=4),

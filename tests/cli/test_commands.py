@@ -7,20 +7,25 @@ from typing import Any
 import pytest
 
 from hardrank.attacks import EVERY_ATTACK
+from hardrank.attacks.profiles import PROFILE_ATTACKS
 
 Call = Callable[..., Any]
+ALL: tuple[Any, ...] = (*EVERY_ATTACK, *PROFILE_ATTACKS)
 
 
 def test_every_attack_is_listed_with_what_it_needs(hardrank: Call) -> None:
     done = hardrank("attack", "list")
     assert done.exit_code == 0
     rows = {line.split()[0]: line.split() for line in done.stdout.splitlines()[1:]}
-    assert set(rows) == {made.kind for made in EVERY_ATTACK}  # type: ignore[attr-defined]
+    assert set(rows) == {made.kind for made in ALL}
+    assert len(rows) == len(ALL), "two attacks of one kind"
     assert rows["greedy-words"][1:3] == ["ranks", "item-text,query-text"]
     assert rows["copycat"][1] == "ranks"
+    assert rows["bandwagon"][1:3] == ["catalogue", "profiles"]
+    assert rows["copy-profile"][1:3] == ["log", "profiles"]
 
 
-@pytest.mark.parametrize("made", EVERY_ATTACK, ids=lambda made: made.kind)
+@pytest.mark.parametrize("made", ALL, ids=lambda made: made.kind)
 def test_every_hyperparameter_is_shown(hardrank: Call, made: Any) -> None:
     done = hardrank("attack", "show", made.kind)
     assert done.exit_code == 0

@@ -18,6 +18,7 @@ from hardrank.models import (
     Hybrid,
     ItemKnn,
     KnnTfidf,
+    LightGcn,
     Popularity,
     RatingMf,
     Sasrec,
@@ -71,6 +72,10 @@ class TestKnnTfidf(RecommenderContract):
 
 class TestBprMf(RecommenderContract):
     spec = BprMf(size=8, epochs=2, batch_size=32)
+
+
+class TestLightGcn(RecommenderContract):
+    spec = LightGcn(size=8, epochs=2, batch_size=32)
 
 
 class TestEase(RecommenderContract):

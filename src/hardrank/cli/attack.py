@@ -16,8 +16,9 @@ app = typer.Typer(
 def list_() -> None:
     """One line for each attack: kind, what it has to see, what it writes, what it does."""
     from hardrank.attacks import EVERY_ATTACK
+    from hardrank.attacks.profiles import PROFILE_ATTACKS
 
-    made: list[Any] = list(EVERY_ATTACK)
+    made: list[Any] = [*EVERY_ATTACK, *PROFILE_ATTACKS]
     rows = [(a.kind, a.needs, ",".join(a.surfaces), _text(a).splitlines()[0]) for a in made]
     heads = ("kind", "sees", "writes", "what it does")
     widths = [max(len(r[c]) for r in [heads, *rows]) for c in range(3)]
@@ -30,14 +31,17 @@ def list_() -> None:
 def show(kind: str = typer.Argument(help="As in `hardrank attack list`.")) -> None:
     """Source and method of an attack, and its hyperparameters as an experiment spells them."""
     from hardrank.attacks import EVERY_ATTACK
+    from hardrank.attacks.profiles import PROFILE_ATTACKS
     from hardrank.errors import ConfigError
 
-    known: dict[str, Any] = {a.kind: a for a in EVERY_ATTACK}  # type: ignore[attr-defined]
+    every: list[Any] = [*EVERY_ATTACK, *PROFILE_ATTACKS]
+    known: dict[str, Any] = {made.kind: made for made in every}
     if kind not in known:
         raise ConfigError("attack show", [f"unknown kind '{kind}'; allowed: {', '.join(known)}"])
     found = known[kind]
     surfaces, goals = ", ".join(found.surfaces), ", ".join(found.goals)
-    seen = found.needs if found.needs == found.uses else f"{found.needs} to {found.uses}"
+    uses = getattr(found, "uses", found.needs)  # fake users see the log, never the victim
+    seen = found.needs if found.needs == uses else f"{found.needs} to {uses}"
     print(f"{kind}: sees {seen}, writes {surfaces}, goals {goals}\n")
     print(_text(found))
     for name, field in found.__pydantic_fields__.items():

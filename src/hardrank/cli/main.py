@@ -12,6 +12,7 @@ from hardrank.cli import (
     audit,
     compare,
     data,
+    detect,
     doctor,
     harden,
     leaderboard,
@@ -71,6 +72,7 @@ app.command("recommend")(recommend.recommend)
 app.add_typer(data.app, name="data")
 app.add_typer(report.app, name="report")
 app.add_typer(attack.app, name="attack")
+app.add_typer(detect.app, name="detect")
 app.add_typer(leaderboard.app, name="leaderboard")
 app.command("doctor")(doctor.doctor)
 

@@ -240,7 +240,9 @@ def _with_reviews(data: Dataset, reviews: list[AddReview]) -> Dataset:
     before = data.reviews
     if before is None:
         before = pl.DataFrame(schema=_REVIEW_COLUMNS)
-    table = [(rows[r.user_id], data.item_rows[r.item_id], r.text, r.rating, r.time) for r in reviews]
+    table = [
+        (rows[r.user_id], data.item_rows[r.item_id], r.text, r.rating, r.time) for r in reviews
+    ]
     added = pl.DataFrame(table, schema=_REVIEW_COLUMNS, orient="row")
     for name in ("rating", "time"):
         if name not in before.columns and added[name].null_count() < added.height:

@@ -1,17 +1,23 @@
 """How well detectors find fake users, attack by attack, without ever having seen them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hardrank.context import RunContext, derive
 from hardrank.data.filtering import Detector
 from hardrank.detection.examples import LabelledLog, check_apart, users_apart
 from hardrank.errors import DataError
-from hardrank.metrics.classification import average_precision, roc_auc
-from hardrank.metrics.detection import Judged, bootstrap_judged, recall_at_fpr
+from hardrank.metrics.detection import (
+    Judged,
+    auroc,
+    average_precision,
+    bootstrap_judged,
+    recall_at_fpr,
+)
 from hardrank.metrics.intervals import Interval
 
 __all__ = [
@@ -19,9 +25,14 @@ __all__ = [
     "Learner",
     "evaluate",
     "leave_one_attack_out",
-    "leave_one_seed_out",
+    "leave_one_out",
     "table",
 ]
+
+Mask = NDArray[np.bool_]
+Doubles = NDArray[np.float64]
+Parts = dict[str, list[tuple[Mask, Doubles, list[str]]]]
+"""Family -> of each log: who is fake, the scores, and the ids, which name people."""
 
 
 class Learner(Protocol):
@@ -72,55 +83,45 @@ def leave_one_attack_out(
 ) -> dict[str, Detected]:
     """Family -> how well it is found by a detector that learned from all other families.
 
-    held_out: share of the real users whose labels no detector sees, nor its threshold: results
-    are of them and of all fakes. Raises `DataError` for fewer than two families, `LeakError`
-    when a fake user of a scored log has the items of one that was learned from.
+    See `leave_one_out`.
     """
-    families = _families(logs)
-    if len(families) < 2:
-        raise DataError(
-            f"to leave one attack out takes two families of attacks (has {len(families)})",
-            remedy="give logs of more attacks",
-        )
-    return {
-        family: _left_out(
-            spec, logs, run, lambda log, family=family: log.family == family,  # type: ignore[misc]
-            name=family, held_out=held_out, false_alarms=false_alarms, draws=draws,
-        )[family]
-        for family in families
-    }  # fmt: skip
+    return leave_one_out(
+        spec, logs, run, by="attack", held_out=held_out, false_alarms=false_alarms, draws=draws
+    )
 
 
-def leave_one_seed_out(
+def leave_one_out(
     spec: Learner,
     logs: Sequence[LabelledLog],
     run: RunContext,
     *,
+    by: Literal["attack", "target", "seed"],
     held_out: float = 0.5,
     false_alarms: float = 0.01,
     draws: int = 500,
 ) -> dict[str, Detected]:
-    """Family -> how well it is found by a detector that knows it from other seeds and targets.
+    """Family -> how well it is found by detectors that learned from the logs of other attack
+    families, or from attacks, known ones too, on other targets or of other seeds.
 
-    A log is scored by a detector that learned from no log of its seed and none of its target.
-    Raises `DataError` when that leaves nothing to learn from; else as `leave_one_attack_out`.
+    held_out: share of the real users whose labels no detector sees, nor its threshold: results
+    are of them and of all fakes. Raises `DataError` for fewer than two families (targets,
+    seeds), `LeakError` when a fake user of a scored log has just the items of one that was
+    learned from.
     """
-    judged: dict[str, list[tuple[LabelledLog, Judged]]] = {}
-    for seed, target in sorted({(log.seed, log.target) for log in logs}):
-        fit = _examples(
-            [log for log in logs if log.seed != seed and log.target != target],
-            held_out, run, f"seed {seed} and target '{target}'",
-        )  # fmt: skip
-        detector = spec.fit(fit, run)
-        for log in (log for log in logs if (log.seed, log.target) == (seed, target)):
-            check_apart(log, fit)
-            found = _judged(detector, log, held_out, run.seed)
-            judged.setdefault(log.family, []).append((log, found))
-    rng = np.random.default_rng(derive(run.seed, "intervals"))
-    return {
-        family: _measured(family, parts, false_alarms, draws, rng)
-        for family, parts in sorted(judged.items())
-    }
+    names = [_group(log, by) for log in logs]
+    if len(set(names)) < 2:
+        raise DataError(
+            f"to leave one {by} out takes logs of two (has {len(set(names))})",
+            remedy=f"give logs of more {by}s",
+        )
+    parts: Parts = {}
+    for name in sorted(set(names)):
+        rest = [log for log, other in zip(logs, names, strict=True) if other != name]
+        examples = [log.hiding(_tested(log, held_out, run.seed)) for log in rest]
+        detector = spec.fit(examples, run)
+        scored = [log for log, other in zip(logs, names, strict=True) if other == name]
+        _judge(detector, scored, run, held_out, examples, parts)
+    return _measured(parts, false_alarms, draws, run)
 
 
 def evaluate(
@@ -135,19 +136,15 @@ def evaluate(
 ) -> dict[str, Detected]:
     """Family -> how well a detector finds it that is there already.
 
-    The real users are the same as in `leave_one_attack_out`, so that numbers compare.
-    examples: what the detector learned from, if it did. Raises `LeakError` when they hold a
-    fake user of the scored logs, `DataError` for no logs.
+    The real users are the same as in `leave_one_out`, so that numbers compare. examples: what
+    the detector learned from, if it did. Raises `LeakError` when they hold a fake user or the
+    label of a real one that it is scored on, `DataError` for no logs.
     """
-    parts: dict[str, list[tuple[LabelledLog, Judged]]] = {}
-    for log in logs:
-        check_apart(log, examples)
-        found = _judged(detector, log, held_out, run.seed)
-        parts.setdefault(log.family, []).append((log, found))
-    if not parts:
+    if not logs:
         raise DataError("no log to evaluate on", remedy="give logs with fake users")
-    rng = np.random.default_rng(derive(run.seed, "intervals"))
-    return {f: _measured(f, found, false_alarms, draws, rng) for f, found in sorted(parts.items())}
+    parts: Parts = {}
+    _judge(detector, logs, run, held_out, examples, parts)
+    return _measured(parts, false_alarms, draws, run)
 
 
 def table(found: Mapping[str, Detected]) -> list[str]:
@@ -167,73 +164,66 @@ def table(found: Mapping[str, Detected]) -> list[str]:
     return lines
 
 
-def _left_out(
-    spec: Learner, logs: Sequence[LabelledLog], run: RunContext,
-    scored: Callable[[LabelledLog], bool], *, name: str, held_out: float, false_alarms: float,
-    draws: int,
-) -> dict[str, Detected]:  # fmt: skip
-    fit = _examples([log for log in logs if not scored(log)], held_out, run, f"'{name}'")
-    return evaluate(
-        spec.fit(fit, run), [log for log in logs if scored(log)], run, held_out=held_out,
-        false_alarms=false_alarms, draws=draws, examples=fit,
-    )  # fmt: skip
+def _group(log: LabelledLog, by: str) -> str:
+    return {"attack": log.family, "target": log.target, "seed": str(log.seed)}[by]
 
 
-def _examples(
-    logs: Sequence[LabelledLog], held_out: float, run: RunContext, without: str
-) -> list[LabelledLog]:
-    if not logs:
-        raise DataError(
-            f"nothing is left to learn from without {without}",
-            remedy="give logs of more attacks, targets and seeds",
-        )
-    return [log.hiding(_tested(log, held_out, run.seed)) for log in logs]
+def _tested(log: LabelledLog, share: float, seed: int) -> Mask:
+    """(U,) the real users that results are of."""
+    return users_apart(log, share, seed, "tested") & ~log.fake
 
 
-def _tested(log: LabelledLog, share: float, seed: int) -> Any:
-    return users_apart(log, share, seed, "tested")
-
-
-def _judged(detector: Detector, log: LabelledLog, share: float, seed: int) -> Judged:
-    """The fakes and the tested real users of a log; who is not judged is never flagged."""
-    scores = np.asarray(detector(log.dataset), dtype=np.float64)
-    rows = np.flatnonzero(log.active & (log.fake | _tested(log, share, seed)))
-    found = np.nan_to_num(scores[rows], nan=-np.inf, neginf=-np.inf, posinf=np.inf)
-    return Judged(log.fake[rows], found, rows.astype(np.int64))
+def _judge(
+    detector: Detector, logs: Sequence[LabelledLog], run: RunContext, held_out: float,
+    examples: Sequence[LabelledLog], parts: Parts,
+) -> None:  # fmt: skip
+    """Adds the scores of the fakes and of the tested real users of each log."""
+    for log in logs:
+        tested = _tested(log, held_out, run.seed)
+        check_apart(log, tested, examples)
+        scores = np.asarray(detector(log.dataset), dtype=np.float64)
+        rows = np.flatnonzero(log.active & (log.fake | tested))
+        # who is not judged is never flagged
+        found = np.nan_to_num(scores[rows], nan=-np.inf, neginf=-np.inf, posinf=np.inf)
+        ids = log.dataset.users["user_id"].gather(rows).to_list()
+        parts.setdefault(log.family, []).append((log.fake[rows], found, ids))
 
 
 def _measured(
-    attack: str, parts: Sequence[tuple[LabelledLog, Judged]], false_alarms: float, draws: int,
-    rng: np.random.Generator,
-) -> Detected:  # fmt: skip
-    logs = _same_people(parts)
+    parts: Parts, false_alarms: float, draws: int, run: RunContext
+) -> dict[str, Detected]:
+    return {
+        family: _summary(
+            family, _same_people(parts[family]), false_alarms, draws,
+            np.random.default_rng(derive(run.seed, "intervals", family)),
+        )
+        for family in sorted(parts)
+    }  # fmt: skip
 
-    def recall(labels: Any, scores: Any) -> float:
-        return recall_at_fpr(labels, scores, false_alarms)
 
-    found = bootstrap_judged(logs, [roc_auc, average_precision, recall], rng, draws=draws)
-    auroc, precision, share = (Interval(*(float(v) for v in row)) for row in found)
+def _summary(
+    attack: str, logs: Sequence[Judged], false_alarms: float, draws: int, rng: np.random.Generator
+) -> Detected:
+    def recall(scores: Doubles, labels: Mask) -> float:
+        return recall_at_fpr(scores, labels, false_alarms)
+
+    found = bootstrap_judged(logs, [auroc, average_precision, recall], rng, draws=draws)
+    area, precision, share = (Interval(*(float(v) for v in row)) for row in found)
     real = {int(w) for log in logs for w in log.who[~log.labels]}
     return Detected(
-        attack=attack, auroc=auroc, average_precision=precision, recall=share,
+        attack=attack, auroc=area, average_precision=precision, recall=share,
         false_alarms=false_alarms, logs=len(logs), fakes=int(sum(g.labels.sum() for g in logs)),
         users=len(real),
     )  # fmt: skip
 
 
-def _same_people(parts: Sequence[tuple[LabelledLog, Judged]]) -> list[Judged]:
-    """Row numbers become numbers of people: the same user id is the same one in every log."""
+def _same_people(parts: Sequence[tuple[Mask, Doubles, list[str]]]) -> list[Judged]:
+    """User ids become numbers: the same id is the same person in every log."""
     numbers: dict[str, int] = {}
-    out = []
-    for log, judged in parts:
-        ids = log.dataset.users["user_id"].gather(judged.who).to_list()
-        who = [numbers.setdefault(name, len(numbers)) for name in ids]
-        out.append(replace(judged, who=np.asarray(who, dtype=np.int64)))
-    return out
-
-
-def _families(logs: Sequence[LabelledLog]) -> list[str]:
-    return sorted({log.family for log in logs})
+    return [
+        Judged(scores, fake, np.asarray([numbers.setdefault(i, len(numbers)) for i in ids]))
+        for fake, scores, ids in parts
+    ]
 
 
 def _said(found: Interval) -> str:

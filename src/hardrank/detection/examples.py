@@ -15,7 +15,7 @@ from hardrank.data import AddProfile, Dataset, Patch
 from hardrank.errors import DataError, LeakError
 from hardrank.threats.match import Match
 
-__all__ = ["LabelledLog", "check_apart", "labelled", "users_apart", "usable"]
+__all__ = ["LabelledLog", "check_apart", "labelled", "usable", "users_apart"]
 
 Mask = NDArray[np.bool_]
 
@@ -51,6 +51,11 @@ class LabelledLog:
     def active(self) -> Mask:
         """(U,) who has an event."""
         return np.diff(self.dataset.offsets) > 0
+
+    @property
+    def learned(self) -> Mask:
+        """(U,) whose label a detector may learn, as far as there is anything to learn from."""
+        return self.active if self.shown is None else self.active & self.shown
 
     @cached_property
     def profiles(self) -> frozenset[frozenset[str]]:
@@ -112,9 +117,13 @@ def usable(examples: Sequence[LabelledLog]) -> Sequence[LabelledLog]:
     return examples
 
 
-def check_apart(scored: LabelledLog, examples: Sequence[LabelledLog]) -> None:
-    """Raises `LeakError` when a detector that learned from `examples` has seen a fake user of
-    the scored log: one with just the same items."""
+def check_apart(scored: LabelledLog, tested: Mask, examples: Sequence[LabelledLog]) -> None:
+    """Raises `LeakError` when a detector that learned from `examples` knows what it is scored
+    on: a fake user with just the items of one of theirs, or the label of a real user.
+
+    tested: (U,) the real users of `scored` that it is scored on.
+    """
+    names = set(scored.dataset.users["user_id"].filter(tested).to_list())
     for example in examples:
         if shared := scored.profiles & example.profiles:
             raise LeakError(
@@ -122,4 +131,11 @@ def check_apart(scored: LabelledLog, examples: Sequence[LabelledLog]) -> None:
                 f"'{scored.target}', seed {scored.seed}) are among the training examples "
                 f"('{example.attack}' on '{example.target}', seed {example.seed})",
                 remedy="score a detector on logs that it was not trained on",
+            )
+        real = example.dataset.users["user_id"].filter(example.learned & ~example.fake)
+        if known := names.intersection(real.to_list()):
+            raise LeakError(
+                f"the labels of {len(known)} real users that the detector is scored on, such as "
+                f"'{min(known)}', are among the training examples ('{example.attack}')",
+                remedy="hide them from the examples: `LabelledLog.hiding`",
             )

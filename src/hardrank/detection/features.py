@@ -7,21 +7,12 @@ import numpy as np
 from hardrank.data import Dataset
 from hardrank.detection.features_ratings import rating_features
 from hardrank.detection.features_times import time_features
-from hardrank.detection.parts import (
-    Log,
-    Numbers,
-    event_fit,
-    mean_of,
-    misfit,
-    read,
-    sd_of,
-    shared_items,
-    surge,
-)
+from hardrank.detection.fits import Misfits, event_fit, misfit, surge
+from hardrank.detection.parts import Log, Numbers, mean_of, read, sd_of, shared_items
 from hardrank.detection.scan import event_bursts
 from hardrank.types import Ints
 
-__all__ = ["Features", "features_of", "user_features"]
+__all__ = ["Features", "features_of", "popularity_features", "user_features"]
 
 _NEIGHBOURS = 25
 """Of DegSim, as in Chirita et al. 2005."""
@@ -54,7 +45,7 @@ def features_of(log: Log) -> Features:
     fit = event_fit(log)
     close = _likeness(log)
     columns = {
-        **_popularity(log),
+        **popularity_features(log),
         **_cohesion(log, fit),
         **close,
         **rating_features(log),
@@ -66,7 +57,8 @@ def features_of(log: Log) -> Features:
     return Features(tuple(columns), values)
 
 
-def _popularity(log: Log) -> dict[str, Numbers]:
+def popularity_features(log: Log) -> dict[str, Numbers]:
+    """Name -> (U,): how much a user does, and how popular what he does it with is."""
     popular = np.log1p(log.counts)[log.items]
     lengths = log.lengths
     spread = max(float(((lengths - lengths.mean()) ** 2).sum()), 1e-12) if len(lengths) else 1.0
@@ -136,13 +128,13 @@ def _likeness(log: Log) -> dict[str, Numbers]:
 def _targets(log: Log, fit: Numbers, alike: Numbers) -> dict[str, Numbers]:
     """The most target-like item of the profile: one whose users do not fit it, are each like
     some other user, rate it unlike the rest, or came in a burst."""
-    odd = misfit(log, fit)
+    found = Misfits.of(log, fit)
     burst = np.nan_to_num(event_bursts(log))
     rated = ~np.isnan(log.ratings)
     means = log.ratings[rated].mean() if rated.any() else 0.0
     extreme = np.where(rated, log.ratings - means, 0.0)
     of_items = {
-        "misfit": surge(odd, log),
+        "misfit": found.items,
         "likeness": surge(alike[log.users], log),
         "high_rating": surge(extreme, log),
         "low_rating": surge(-extreme, log),
@@ -151,6 +143,8 @@ def _targets(log: Log, fit: Numbers, alike: Numbers) -> dict[str, Numbers]:
         f"target_{name}": _quantiles(scores[log.items], log.users, log.n_users, (1.0,))[:, 0]
         for name, scores in of_items.items()
     }
+    out["target_event"] = np.nan_to_num(found.targets)
+    out["fit_for_length"] = np.nan_to_num(found.profiles)
     out["burst_largest"] = _quantiles(burst, log.users, log.n_users, (1.0,))[:, 0]
     out["burst_mean"] = mean_of(burst, log.users, log.n_users)
     return out

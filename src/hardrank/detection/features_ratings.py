@@ -31,7 +31,7 @@ def _deviations(away: Numbers, raters: Ints, users: Ints, n: int) -> dict[str, N
     return {
         "rdma": mean_of(off / np.maximum(raters, 1), users, n),
         "wdma": mean_of(off / np.maximum(raters, 1) ** 2, users, n),
-        "wda": np.bincount(users, off / np.maximum(raters, 1), minlength=n),
+        "wda": mean_of(off / np.maximum(raters, 1), users, n) * np.bincount(users, minlength=n),
         "mean_var": mean_of(away**2, users, n),
         "rating_shift": mean_of(away, users, n),
         "rating_largest_deviation": _largest(off, users, n),

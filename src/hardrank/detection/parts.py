@@ -1,4 +1,4 @@
-"""What detectors read of a log: columns, who-with-whom counts, and how well events fit.
+"""What detectors read of a log: columns, means of groups, ranks, and who shares items.
 
 Everything here is sums over events, so no result depends on the order or the names of users
 or items (up to the rounding of sums).
@@ -14,31 +14,24 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from hardrank.data import Dataset
-from hardrank.types import Ints
+from hardrank.types import Floats, Ints
 
 __all__ = [
     "Log",
     "Numbers",
-    "affinity",
-    "event_fit",
+    "judged",
+    "largest",
     "mean_of",
     "midranks",
-    "misfit",
     "read",
     "robust",
     "sd_of",
     "shared_items",
-    "surge",
 ]
 
 Numbers = NDArray[np.float64]
-_PRIOR = 0.5
-"""Joint users that a pair of items is given on both sides of its odds: pulls the odds of
-pairs that hardly anybody could have chosen towards even."""
 _CELLS = 1 << 22
 """Entries of a dense block: 32 MiB of float64."""
-_DENSE = 1 << 26
-"""Largest square table of items that is held densely: 512 MiB of float64."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -68,7 +61,7 @@ class Log:
     @cached_property
     def lengths(self) -> Numbers:
         """(U,) different items of each user."""
-        return np.diff(self.matrix.indptr).astype(np.float64)
+        return np.asarray(np.diff(self.matrix.indptr), dtype=np.float64)
 
     @cached_property
     def counts(self) -> Numbers:
@@ -124,6 +117,18 @@ def sd_of(values: Numbers, groups: Ints, n: int) -> Numbers:
     return np.sqrt(mean_of(away, groups, n))
 
 
+def largest(values: Numbers, groups: Ints, n: int) -> Numbers:
+    """(n,) largest value of each group; NaN for a group without any."""
+    out = np.full(n, -np.inf)
+    np.maximum.at(out, groups, values)
+    return np.where(np.isinf(out), np.nan, out)
+
+
+def judged(log: Log, scores: Numbers, least: int = 2) -> Floats:
+    """(U,) the scores as a detector gives them: NaN for users of fewer than `least` items."""
+    return np.where(log.lengths >= least, scores, np.nan).astype(np.float32)
+
+
 def midranks(scores: Numbers) -> Numbers:
     """(N,) ranks in (0, 1), equal scores sharing the mean of theirs; NaN stays NaN.
 
@@ -151,69 +156,9 @@ def robust(values: Numbers) -> Numbers:
     middle = np.median(values[known])
     away = np.abs(values[known] - middle)
     spread = 1.4826 * np.median(away)
-    if spread < 1e-12:  # more than half are equal: the mean absolute deviation still says more
-        spread = max(1.2533 * away.mean(), 1e-12)
-    return (values - middle) / spread
-
-
-def affinity(log: Log) -> Any:
-    """(I, I) sparse log odds that two items of one user go together beyond chance, as all
-    other users say.
-
-    With c users of both, n_i and n_j of each and N of all, none of them counting the one
-    user who is asked about: log((c + 1/2) / (n_i n_j / N + 1/2)). Stored for pairs that
-    somebody has both of; leaving that user out is exact, so that no event explains itself.
-    """
-    joint = sparse.coo_matrix(log.matrix.T @ log.matrix)
-    off = joint.row != joint.col
-    row, column, both = joint.row[off], joint.col[off], joint.data[off] - 1
-    others = log.counts - 1
-    chance = others[row] * others[column] / max(log.active - 1, 1)
-    odds = np.log((both + _PRIOR) / (chance + _PRIOR))
-    return sparse.csr_matrix((odds, (row, column)), shape=(log.n_items, log.n_items))
-
-
-def event_fit(log: Log, odds: Any | None = None) -> Numbers:
-    """(E,) mean `affinity` of the event's item with the other items of its user; NaN for the
-    only item of a user. odds: what `affinity(log)` gives, where it is known already."""
-    table = affinity(log) if odds is None else odds
-    if log.n_items**2 <= _DENSE and table.nnz > 0.05 * log.n_items**2:
-        table = table.toarray()
-    out = np.empty(len(log.users))
-    order = np.argsort(log.users, kind="stable")
-    bounds = np.concatenate([[0], np.cumsum(np.bincount(log.users, minlength=log.n_users))])
-    step = max(1, _CELLS // max(log.n_items, 1))
-    for start in range(0, log.n_users, step):
-        block = log.matrix[start : start + step] @ table
-        dense = block.toarray() if sparse.issparse(block) else block
-        events = order[bounds[start] : bounds[min(start + step, log.n_users)]]
-        out[events] = dense[log.users[events] - start, log.items[events]]
-    others = log.lengths[log.users] - 1
-    return np.where(others > 0, out / np.maximum(others, 1), np.nan)
-
-
-def misfit(log: Log, fit: Numbers) -> Numbers:
-    """(E,) in (0, 1): how badly an event fits its user, among the events of items about as
-    popular (a rare item fits nobody as visibly as a bestseller); 0.5 where `fit` is NaN.
-
-    The popularity classes are powers of the square root of two.
-    """
-    classes = np.floor(2 * np.log2(np.maximum(log.counts[log.items], 1)) + 1e-9)
-    out = np.full(len(fit), 0.5)
-    for one in np.unique(classes):
-        chosen = (classes == one) & ~np.isnan(fit)
-        out[chosen] = 1 - midranks(fit[chosen])
-    return out
-
-
-def surge(values: Numbers, log: Log) -> Numbers:
-    """(I,) how far the mean over an item's events lies above the mean of all events, in
-    standard errors; 0 for an item without events. values: (E,)"""
-    if not len(values):
-        return np.zeros(log.n_items)
-    sizes = np.bincount(log.items, minlength=log.n_items)
-    above = mean_of(values - values.mean(), log.items, log.n_items)
-    return above * np.sqrt(sizes) / max(float(values.std()), 1e-12)
+    if spread < 1e-9:  # more than half are equal: the mean absolute deviation still says more
+        spread = max(1.2533 * away.mean(), 1e-9)
+    return np.asarray((values - middle) / spread)
 
 
 def shared_items(log: Log, weights: Numbers | None = None) -> Iterator[tuple[Ints, Numbers]]:

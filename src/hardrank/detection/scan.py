@@ -14,6 +14,8 @@ __all__ = ["event_bursts"]
 
 _LARGEST = 512
 """Events of the longest window that is tried."""
+_AROUND = 8
+"""So many times as many events around a window say what the item's pace was then."""
 
 
 def event_bursts(log: Log) -> Numbers:
@@ -22,7 +24,9 @@ def event_bursts(log: Log) -> Numbers:
 
     Time runs by the log's own pace: equal numbers of events take equally long, so a busy week
     of the shop is not a burst of each of its items. Of an item with n events in windows that
-    hold a share d of all events, Poisson(n d) are expected. Windows span 3, 6, 12, ... events
+    hold a share d of all events, Poisson(n d) are expected, or more where eight times as many
+    events around the window say so: an item that slowly rises or fades has no burst. Windows
+    span 3, 6, 12, ... events
     of the item, so the work grows with E log E.
     """
     known = np.flatnonzero(~np.isnan(log.times))
@@ -43,19 +47,31 @@ def _pace(times: Numbers) -> Numbers:
 def _scan(items: Ints, clock: Numbers) -> Numbers:
     """Over events sorted by item and time."""
     sizes = np.bincount(items)[items]
+    starts = np.searchsorted(items, items)
     best = np.zeros(len(items))
     width = 3
     while width <= min(int(sizes.max()), _LARGEST):
         first = np.arange(len(items) - width + 1)
         first = first[items[first] == items[first + width - 1]]
-        n = sizes[first]
-        # one event of the log is the least that a window can last
-        lasts = np.maximum(clock[first + width - 1] - clock[first], 1.0 / len(items))
+        n, begins = sizes[first], starts[first]
+        lasts = _duration(clock, first, width)
+        expected = n * lasts
+        long = np.flatnonzero(n >= _AROUND * width)
+        if len(long):
+            around = first[long] - (_AROUND - 1) * width // 2
+            around = np.clip(around, begins[long], (begins + n)[long] - _AROUND * width)
+            pace = _AROUND * width / _duration(clock, around, _AROUND * width)
+            expected[long] = np.maximum(expected[long], pace * lasts[long])
         # the first event stands where the window starts: the others are the surprise
-        found = -poisson.logsf(width - 2, n * lasts) - np.log(2.0 * n)
+        found = -poisson.logsf(width - 2, expected) - np.log(2.0 * n)
         _raise(best, first, np.minimum(found, 700.0), width)
         width *= 2
     return best
+
+
+def _duration(clock: Numbers, first: Ints, width: int) -> Numbers:
+    """Of the windows that start there; one event of the log is the least that one can last."""
+    return np.maximum(clock[first + width - 1] - clock[first], 1.0 / len(clock))
 
 
 def _raise(best: Numbers, first: Ints, found: Numbers, width: int) -> None:

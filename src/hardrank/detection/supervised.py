@@ -25,7 +25,14 @@ from hardrank.errors import DataError
 from hardrank.metrics.detection import threshold_at_fpr
 from hardrank.types import Count, Floats, Ints, Positive, Share, spec
 
-__all__ = ["BoostedDetector", "FittedDetector", "Line", "LogisticDetector", "calibrated", "ranked"]
+__all__ = [
+    "BoostedDetector",
+    "FittedDetector",
+    "Line",
+    "LogisticDetector",
+    "ranked",
+    "threshold_on",
+]
 
 Doubles = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -207,19 +214,19 @@ def ranked(dataset: Dataset) -> tuple[tuple[str, ...], Doubles]:
     return _RANKED[dataset]
 
 
-def calibrated(
-    scores: Sequence[Floats], examples: Sequence[LabelledLog], spec: Any, seed: int
-) -> float:
-    """The threshold above which at most `spec.false_alarms` of the real users lie who were held
-    out. scores: (U,) for each example. Raises `DataError` when none was held out."""
+def threshold_on(
+    scores: Sequence[Floats], examples: Sequence[LabelledLog], *, held_out: float,
+    false_alarms: float, seed: int,
+) -> float:  # fmt: skip
+    """The threshold above which at most a share `false_alarms` of the real users lie who were
+    held out. scores: (U,) for each example. Raises `DataError` when none was held out."""
     aside = [
-        found[_held_out(log, spec.held_out, seed)]
-        for found, log in zip(scores, examples, strict=True)
+        found[_held_out(log, held_out, seed)] for found, log in zip(scores, examples, strict=True)
     ]
     negatives = np.concatenate(aside) if aside else np.empty(0)
     if not len(negatives):
         raise _too_few(examples)
-    return threshold_at_fpr(negatives, spec.false_alarms)
+    return threshold_at_fpr(negatives, false_alarms)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -256,18 +263,16 @@ def _lesson(examples: Sequence[LabelledLog], held_out: float, rows: int, seed: i
 
 def _learned_from(log: LabelledLog, held_out: float, most: int, seed: tuple[int, int]) -> Ints:
     """Rows of the users of a log that are trained on: its fakes, and `most` of its real users."""
-    shown = log.active if log.shown is None else log.active & log.shown
     aside = users_apart(log, held_out, seed[0], "threshold")
-    real = np.flatnonzero(shown & ~log.fake & ~aside)
+    real = np.flatnonzero(log.learned & ~log.fake & ~aside)
     rng = np.random.default_rng(derive(seed[0], "rows", seed[1]))
     real = np.sort(rng.permutation(real)[: max(most, 1)])
-    return np.concatenate([real, np.flatnonzero(shown & log.fake)]).astype(np.int64)
+    return np.concatenate([real, np.flatnonzero(log.learned & log.fake)]).astype(np.int64)
 
 
 def _held_out(log: LabelledLog, share: float, seed: int) -> Mask:
     """(U,) the real users of a log who set the threshold."""
-    shown = log.active if log.shown is None else log.active & log.shown
-    return shown & ~log.fake & users_apart(log, share, seed, "threshold")
+    return log.learned & ~log.fake & users_apart(log, share, seed, "threshold")
 
 
 def _weights(fake: Mask, families: NDArray[np.str_]) -> Doubles:

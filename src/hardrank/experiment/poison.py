@@ -26,10 +26,10 @@ from hardrank.context import RunContext, derive
 from hardrank.data import Dataset
 from hardrank.data.card import card
 from hardrank.data.splits import Split
-from hardrank.detection.examples import LabelledLog
+from hardrank.detection.examples import LabelledLog, labelled
 from hardrank.experiment.circumstance import Clock, Result, host, versions
 from hardrank.experiment.poison_defences import Detectors, defended
-from hardrank.experiment.poison_detection import detection_samples
+from hardrank.experiment.poison_detection import detection_samples, tested
 from hardrank.experiment.poison_findings import poison_findings
 from hardrank.experiment.poison_logs import Poisoned, example_targets, play_all, targets_of
 from hardrank.experiment.poison_profiles import portraits
@@ -138,11 +138,8 @@ def _detectors(world: _World, seed: int) -> Detectors:
             experiment, [attack], train, aims, seed=derive(seed, "examples") % 2**31, run=run,
             folder="examples",
         ):  # fmt: skip
-            fake = np.arange(p.log.n_users) >= train.n_users
-            examples.setdefault(family(attack), []).append(
-                LabelledLog(dataset=p.log, fake=fake, attack=family(attack),
-                            target=p.match.target, seed=seed)
-            )  # fmt: skip
+            log = labelled(train, p.match.patch, family(attack), target=p.match.target, seed=seed)
+            examples.setdefault(family(attack), []).append(log.hiding(tested(log.dataset, seed)))
     return Detectors(examples=examples, run=run)
 
 
@@ -230,9 +227,7 @@ class _Bench:
         if defence is not None and defence.detector is not None:
             detector = self.detectors.without(defence.detector, unseen)
             log, _ = defended(defence, detector, self.world.split.train, log)
-        return seen_by(
-            self.arm, log, self.world.split, rows, seed=self.seed, run=self.world.run
-        )
+        return seen_by(self.arm, log, self.world.split, rows, seed=self.seed, run=self.world.run)
 
     def _kept(self, name: str, parts: tuple[object, ...], make: Any) -> pl.DataFrame:
         w, run = self.world, self.world.run
@@ -260,9 +255,7 @@ def _column(seen: Seen, column: int) -> Seen:
                 held_out=seen.held_out)  # fmt: skip
 
 
-def _write(
-    world: _World, parts: Sequence[pl.DataFrame], clock: Clock, started: datetime
-) -> Result:
+def _write(world: _World, parts: Sequence[pl.DataFrame], clock: Clock, started: datetime) -> Result:
     from hardrank.reports.poisoning import poisoning_page
 
     folder, experiment = world.run.folder, world.experiment

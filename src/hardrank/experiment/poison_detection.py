@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from hardrank.audits import samples as table
 from hardrank.audits.samples import samples
-from hardrank.context import RunContext
+from hardrank.context import RunContext, derive
+from hardrank.data import Dataset
 from hardrank.experiment.poison_defences import Detectors
 from hardrank.experiment.poison_logs import Poisoned
 from hardrank.experiment.poison_spec import PoisonExperiment
@@ -19,7 +20,7 @@ from hardrank.files import write_table
 from hardrank.metrics.detection import auroc, average_precision, recall_at_fpr
 from hardrank.threats.court import label
 
-__all__ = ["FIGURES", "detection_samples"]
+__all__ = ["FIGURES", "detection_samples", "tested"]
 
 FIGURES = ("auroc", "ap", "recall")
 """Audits `detection-auroc`, `detection-ap` and `detection-recall` (at 1 % false positives)."""
@@ -41,8 +42,9 @@ def detection_samples(
     """One sample for each detector, attack and target: how well fake users are told from real
     ones in that log. The scores themselves stay in `detection/` of the run's folder.
 
-    A detector that learns never met the family of the attack it is asked about. Users that a
-    detector does not judge count as least suspicious.
+    A detector that learns never met the family of the attack it is asked about, nor the label
+    of a real user it is scored on (`tested`). Users that a detector does not judge count as
+    least suspicious.
     """
     assert run.folder is not None
     parts = []
@@ -52,6 +54,14 @@ def detection_samples(
         scores = _kept_scores(path, spec, logs, detectors, families, seed)
         parts.append(_figures(scores, label(spec), seed))
     return table.gather(parts)
+
+
+def tested(log: Dataset, seed: int) -> NDArray[np.bool_]:
+    """(U,) the half of the real users whose labels no detector learns from: figures are of
+    them and of the fake users. By a hash of their ids, so the same ones in every log."""
+    ids = log.users["user_id"].to_list()
+    drawn = [derive(seed, "tested users", name) & 1 == 0 for name in ids]
+    return np.asarray(drawn, dtype=np.bool_)
 
 
 def _kept_scores(
@@ -74,18 +84,16 @@ def _kept_scores(
             continue
         detector = detectors.without(spec, families[p.match.attack])
         given = np.asarray(detector(p.log), dtype=np.float64)
-        fake = np.arange(p.log.n_users) >= p.log.n_users - p.match.profiles
-        parts.append(_rows(label(spec), p, seed, given, fake))
+        parts.append(_rows(label(spec), p, seed, given))
     made = pl.concat(parts)
     write_table(path, made)
     return made
 
 
-def _rows(
-    name: str, p: Poisoned, seed: int, given: NDArray[np.float64], fake: NDArray[np.bool_]
-) -> pl.DataFrame:
-    active = np.diff(p.log.offsets) > 0
-    given, fake = given[active], fake[active]
+def _rows(name: str, p: Poisoned, seed: int, given: NDArray[np.float64]) -> pl.DataFrame:
+    fake = np.arange(p.log.n_users) >= p.log.n_users - p.match.profiles
+    judged = (np.diff(p.log.offsets) > 0) & (fake | tested(p.log, seed))
+    given, fake = given[judged], fake[judged]
     return pl.DataFrame(
         {
             "detector": [name] * len(given), "attack": [p.match.attack] * len(given),

@@ -116,9 +116,7 @@ def _compared(
             )  # fmt: skip
 
 
-def _worst(
-    experiment: PoisonExperiment, samples: pl.DataFrame, protocol: str
-) -> Iterator[Finding]:
+def _worst(experiment: PoisonExperiment, samples: pl.DataFrame, protocol: str) -> Iterator[Finding]:
     """An attacker who picks the strongest attack for each target, against each arm; one who
     knows a defence may pick among the adaptive attacks, too."""
     k = experiment.ks[-1]

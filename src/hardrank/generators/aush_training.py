@@ -8,8 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from hardrank.generators.dense import Dense
-from hardrank.generators.ratings import RatingLog, descend, judged_fake, judged_real
-from hardrank.types import Ints
+from hardrank.generators.ratings import (
+    RatingLog,
+    descend,
+    highest,
+    judged_fake,
+    judged_real,
+)
+from hardrank.types import Floats, Ints
 
 __all__ = ["AushBatch", "AushLosses", "AushNetworks", "AushTask", "train_aush"]
 
@@ -78,9 +84,21 @@ class AushNetworks(nn.Module):
         known = real > 0
         if self.rated:
             return written * known
-        place = written.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-        hard = (place < known.sum(1, keepdim=True)).to(written)
-        return hard + written - written.detach()
+        return highest(written, torch.ones_like(known), known.sum(1), width=0.25)
+
+    def complete(
+        self, log: RatingLog, task: AushTask, user: int, generator: torch.Generator
+    ) -> tuple[Ints, Floats, Floats]:
+        """A template of this user: the rows of its fillers in the order of his history (N,),
+        their values (N,), and those that are written for the selected items (S,)."""
+        batch = stripped(log.rows(np.asarray([user])), task, generator)
+        history = log.items[log.offsets[user] : log.offsets[user + 1]]
+        _, first = np.unique(history, return_index=True)
+        kept = batch.fillers[0].numpy()
+        rows = history[np.sort(first)]
+        rows = rows[kept[rows] > 0]
+        with torch.no_grad():
+            return rows, kept[rows], self.write(batch.fillers)[0].numpy()
 
     def logits(self, fillers: Tensor, chosen: Tensor) -> Tensor:
         """(B,) above 0: taken for a real user's."""

@@ -55,7 +55,8 @@ class Bags:
 def popularity(counts: Ints) -> Floats:
     """(I,) log of each item's count plus one, with mean 0 and deviation 1 (0 if all agree)."""
     logs = np.log1p(counts.astype(np.float64))
-    return ((logs - logs.mean()) / max(float(logs.std()), 1e-9)).astype(np.float32)
+    made: Floats = ((logs - logs.mean()) / max(float(logs.std()), 1e-9)).astype(np.float32)
+    return made
 
 
 def item_vectors(train: Dataset, size: int, vectors: Floats | None = None) -> Floats:

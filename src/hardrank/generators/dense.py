@@ -20,8 +20,9 @@ class Dense(nn.Module):
         super().__init__()
         pairs = list(pairwise(sizes))
         self.layers = nn.ModuleList(
-            nn.utils.skip_init(nn.Linear, fan_in, fan_out) for fan_in, fan_out in pairs
+            nn.Linear(fan_in, fan_out, device="meta") for fan_in, fan_out in pairs
         )
+        self.layers.to_empty(device="cpu")  # not the draws of a global generator
         for number, (fan_in, fan_out) in enumerate(pairs):
             shrink = 0.1 if number == len(pairs) - 1 else 1.0
             drawn = torch.randn(fan_out, fan_in, generator=generator)

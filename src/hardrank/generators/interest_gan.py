@@ -56,13 +56,13 @@ class InterestGan:
     serves as a classifier."""
     spectral: bool = False
     """Spectral norm on the discriminator's layers (Miyato et al., ICLR 2018, arXiv:1802.05957)."""
-    penalty: NonNegative = 1.0
+    penalty: NonNegative = 0.1
     """Weight of the gradient penalty of the plain head: for `wasserstein` (norm - 1)^2 between
     real and fake (Gulrajani et al., NeurIPS 2017, arXiv:1704.00028), else norm^2 at the real
     profiles (Mescheder et al., ICML 2018, arXiv:1801.04406, R1)."""
     critic_steps: Count = 1
     """Steps of the discriminator for each step of the generator."""
-    adversarial: NonNegative = 0.2
+    adversarial: NonNegative = 1.0
     """Weight of the discriminator's verdict."""
     pair: NonNegative = 0.5
     """Weight of the pair head within it."""
@@ -76,9 +76,9 @@ class InterestGan:
     """Weight of the mode-seeking term (Mao et al., CVPR 2019, arXiv:1903.05628, equation 4)."""
     closeness: NonNegative = 0.0
     """Weight of the share of the condition's items that a free sample leaves out."""
-    steps: Natural = 1500
+    steps: Natural = 1000
     """Of the generator."""
-    warmup: Natural = 400
+    warmup: Natural = 200
     """First steps in which the generator follows the likelihood alone; the discriminator
     learns from the first step on."""
     every: Count = 50
@@ -87,11 +87,11 @@ class InterestGan:
     patience: Natural = 0
     """Rounds without a closer fit to real popularity and overlap before training stops; 0
     takes all steps."""
-    batch_size: Count = 128
+    batch_size: Count = 64
     """Users per step."""
     learning_rate: Positive = 2e-3
     """Of Adam, for the generator."""
-    critic_learning_rate: Positive = 1e-3
+    critic_learning_rate: Positive = 2e-3
     """Of Adam, for the discriminator."""
     average: Share = 0.98
     """Decay of the running mean of the generator's weights that is the result; 0 takes the
@@ -130,9 +130,7 @@ class InterestGan:
         """
         from hardrank.generators.loop import fit
 
-        return fit(
-            self, train, run, vectors=vectors, pressure=pressure, start=start, hook=hook
-        )
+        return fit(self, train, run, vectors=vectors, pressure=pressure, start=start, hook=hook)
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> "InterestGenerator":
         """The inverse of `InterestGenerator.arrays`. Raises `DataError` for other dimensions."""
@@ -141,6 +139,8 @@ class InterestGan:
         return restored(self, {k: np.asarray(v) for k, v in arrays.items()})
 
 
-GAN_SMALL = InterestGan(noise=100, width=128, depth=1, size=16, batch_size=64, steps=600, warmup=200)
+GAN_SMALL = InterestGan(
+    noise=100, width=128, depth=1, size=16, batch_size=64, steps=600, warmup=200
+)
 """The small dense reference: 100 numbers of noise, one hidden layer of 128."""
 PRESETS: dict[str, InterestGan] = {"gan-small": GAN_SMALL}

@@ -13,7 +13,15 @@ from hardrank.data import Dataset
 from hardrank.errors import Diverged
 from hardrank.types import Floats, Ints
 
-__all__ = ["RatingLog", "descend", "judged_fake", "judged_real", "scatter", "seeded", "step_up"]
+__all__ = [
+    "RatingLog",
+    "descend",
+    "highest",
+    "judged_fake",
+    "judged_real",
+    "seeded",
+    "step_up",
+]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -113,10 +121,22 @@ def step_up(values: Tensor, threshold: Tensor, width: float = 0.1) -> Tensor:
     return (values >= threshold).to(values) + soft - soft.detach()
 
 
-def scatter(columns: Tensor, values: Tensor, size: int) -> Tensor:
-    """(B, S) values at these (S,) or (B, S) columns of (B, size) zeros, differentiably."""
-    places = columns.expand(len(values), -1)
-    return values.new_zeros(len(values), size).scatter(1, places, values)
+def highest(values: Tensor, among: Tensor, counts: Tensor, width: Tensor | float = 1.0) -> Tensor:
+    """1 for so many of the highest values of each row, else 0; straight through, see `step_up`.
+
+    values, among: (B, I), only where `among` is True is anything chosen; counts: (B,). The
+    threshold lies halfway between the last value chosen and the first that is not, and itself
+    gets no gradient. Ties go to the lower column.
+    """
+    bounded = values.detach().masked_fill(~among, -torch.inf)
+    ordered, order = bounded.sort(dim=1, descending=True, stable=True)
+    wanted = counts.clamp_max(among.sum(1)).unsqueeze(1)
+    place = torch.arange(values.shape[1]).expand_as(order)
+    hard = torch.zeros_like(values).scatter(1, order, (place < wanted).to(values))
+    edge = ordered.gather(1, torch.cat([wanted - 1, wanted], dim=1).clamp(0, values.shape[1] - 1))
+    middle = torch.nan_to_num(edge.clamp(-1e4, 1e4)).mean(1, keepdim=True)
+    soft = torch.sigmoid((values - middle) / width) * among
+    return hard + soft - soft.detach()
 
 
 def judged_real(logits: Tensor) -> Tensor:

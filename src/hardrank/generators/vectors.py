@@ -217,9 +217,10 @@ def distil(
 
 
 def _deltas(network: Dense, vectors: Tensor, radius: float, scale: float) -> Tensor:
-    raw = network(vectors / scale)
+    raw: Tensor = network(vectors / scale)
     size = torch.linalg.vector_norm(raw, dim=1, keepdim=True)
-    return raw * (radius * _INSIDE / size.clamp_min(1.0))
+    inside: Tensor = raw * (radius * _INSIDE / size.clamp_min(1.0))
+    return inside
 
 
 def _adam(
@@ -235,6 +236,6 @@ def _descend(optimiser: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
             f"the loss of the vector generator is {float(loss)} at step {step + 1}; "
             "lower learning_rate or the radius"
         )
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    torch.autograd.backward(loss)
     optimiser.step()
+    optimiser.zero_grad(set_to_none=True)

@@ -1,6 +1,6 @@
 """How well scores tell few positives from many negatives, at the false alarms one can bear.
 
-Areas under curves are in `hardrank.metrics.classification`. Scores: higher is more suspicious,
+Scores: higher is more suspicious,
 -inf for who is never flagged.
 """
 
@@ -11,24 +11,45 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hardrank.errors import DataError
+from hardrank.metrics import classification
 
-__all__ = ["Judged", "bootstrap_judged", "recall_at_fpr", "roc_curve", "threshold_at_fpr"]
+__all__ = [
+    "Judged",
+    "auroc",
+    "average_precision",
+    "bootstrap_judged",
+    "recall_at_fpr",
+    "roc_curve",
+    "threshold_at_fpr",
+]
 
 Doubles = NDArray[np.float64]
-Statistic = Callable[[NDArray[np.bool_], Doubles], float]
-"""From labels (N,) and scores (N,) to a number, NaN where it is not defined."""
+Statistic = Callable[[Doubles, NDArray[np.bool_]], float]
+"""From scores (N,) and labels (N,) to a number, NaN where it is not defined."""
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
     """The scores of one log. The same negatives may stand in many logs."""
 
-    labels: NDArray[np.bool_]
-    """(N,) True for a positive."""
     scores: Doubles
     """(N,)"""
+    labels: NDArray[np.bool_]
+    """(N,) True for a positive."""
     who: NDArray[np.int64]
     """(N,) number of the negative, equal in all logs it stands in; of positives it is not read."""
+
+
+def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
+    """P(score of a positive > score of a negative) + half the ties. scores, labels: (N,); NaN
+    when a class is absent."""
+    return classification.roc_auc(labels, scores)
+
+
+def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:
+    """sum over thresholds of (recall step) * precision; ties form one threshold. scores, labels:
+    (N,); NaN when there is no positive. Chance gives the share of positives."""
+    return classification.average_precision(labels, scores)
 
 
 def threshold_at_fpr(negatives: ArrayLike, fpr: float) -> float:
@@ -44,10 +65,10 @@ def threshold_at_fpr(negatives: ArrayLike, fpr: float) -> float:
     return float(s[allowed]) if allowed < len(s) else -np.inf
 
 
-def recall_at_fpr(labels: ArrayLike, scores: ArrayLike, fpr: float) -> float:
+def recall_at_fpr(scores: ArrayLike, labels: ArrayLike, fpr: float) -> float:
     """Share of positives above the threshold that flags at most a share `fpr` of negatives.
 
-    labels: (N,) booleans; scores: (N,). A positive that ties with the threshold is missed, and
+    scores: (N,); labels: (N,) booleans. A positive that ties with the threshold is missed, and
     so is one that is never flagged (-inf). NaN when a class is absent.
     """
     y, s = np.asarray(labels, dtype=np.bool_), np.asarray(scores, dtype=np.float64)
@@ -56,10 +77,10 @@ def recall_at_fpr(labels: ArrayLike, scores: ArrayLike, fpr: float) -> float:
     return float((s[y] > threshold_at_fpr(s[~y], fpr)).mean())
 
 
-def roc_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Doubles, Doubles, Doubles]:
+def roc_curve(scores: ArrayLike, labels: ArrayLike) -> tuple[Doubles, Doubles, Doubles]:
     """False positive rate, recall and score of each point, from (0, 0) at inf to (1, 1).
 
-    labels: (N,) booleans; scores: (N,). Equal scores make one point: with a score of `t[n]` or
+    scores: (N,); labels: (N,) booleans. Equal scores make one point: with a score of `t[n]` or
     more flagged, rates are `fpr[n]` and `tpr[n]`. Raises `DataError` when a class is absent.
     """
     y, s = np.asarray(labels, dtype=np.bool_), np.asarray(scores, dtype=np.float64)
@@ -104,7 +125,7 @@ def bootstrap_judged(
 
 
 def _means(logs: Sequence[Judged], statistics: Sequence[Statistic]) -> Doubles:
-    found = [[statistic(log.labels, log.scores) for statistic in statistics] for log in logs]
+    found = [[statistic(log.scores, log.labels) for statistic in statistics] for log in logs]
     return np.asarray(np.mean(found, axis=0), dtype=np.float64)
 
 
@@ -113,4 +134,4 @@ def _resampled(log: Judged, times: NDArray[np.intp], rng: np.random.Generator) -
     rows = np.repeat(negatives, times[log.who[negatives]])
     if len(positives):
         rows = np.concatenate([rows, rng.choice(positives, size=len(positives))])
-    return Judged(log.labels[rows], log.scores[rows], log.who[rows])
+    return Judged(log.scores[rows], log.labels[rows], log.who[rows])

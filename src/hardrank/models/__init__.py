@@ -11,6 +11,7 @@ from hardrank.models.ease import Ease
 from hardrank.models.hybrid import Hybrid
 from hardrank.models.item_knn import ItemKnn
 from hardrank.models.knn_tfidf import KnnTfidf
+from hardrank.models.light_gcn import LightGcn
 from hardrank.models.popularity import Popularity
 from hardrank.models.rating_mf import RatingMf
 from hardrank.models.sasrec import Sasrec
@@ -28,6 +29,7 @@ __all__ = [
     "Hybrid",
     "ItemKnn",
     "KnnTfidf",
+    "LightGcn",
     "Model",
     "Popularity",
     "RatingMf",
@@ -49,6 +51,7 @@ Model = Annotated[
     | Tfidf
     | KnnTfidf
     | BprMf
+    | LightGcn
     | Ease
     | Wmf
     | RatingMf
@@ -60,6 +63,6 @@ Model = Annotated[
 Victim = Annotated[TextSequence | Hybrid | Sasrec, Field(discriminator="kind")]
 """Models that are trained step by step: those that can be hardened."""
 MODELS = (
-    TextSequence, Hybrid, Sasrec, Popularity, ItemKnn, Tfidf, KnnTfidf, BprMf, Ease, Wmf,
-    RatingMf, Blend, Smoothed, Trusted,
+    TextSequence, Hybrid, Sasrec, Popularity, ItemKnn, Tfidf, KnnTfidf, BprMf, LightGcn,
+    Ease, Wmf, RatingMf, Blend, Smoothed, Trusted,
 )  # fmt: skip

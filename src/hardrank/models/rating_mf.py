@@ -31,9 +31,10 @@ class RatingMf:
 
     Koren, Bell and Volinsky, Computer 42(8), 2009, equations 4 and 5, by alternating least
     squares; mu is the weighted mean rating. Ours counts each norm once, not once an event, so
-    that few ratings say little: the bias of an item with n ratings is their mean times
-    n / (n + regularisation). Needs the rating of every event. Scores are not clipped to the
-    scale, which would tie the best. Order within a history and text are not read.
+    that few ratings say little: the bias of an item with n ratings is the mean of what they
+    leave unexplained, times n / (n + regularisation). Needs the rating of every event. Scores
+    are not clipped to the scale, which would tie the best. Order within a history and text are
+    not read.
     """
 
     kind: Literal["rating-mf"] = "rating-mf"

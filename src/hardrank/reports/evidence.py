@@ -179,6 +179,11 @@ def refuse_lonely(findings: Iterable[Finding], path: Path | str = "findings.json
             )
 
 
+def load_findings(path: Path) -> tuple[Finding, ...]:
+    """Raises `SchemaError` where the file is not there or holds something else."""
+    return tuple(_finding(row, path, n) for n, row in enumerate(_rows(_json(path), path), 1))
+
+
 def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text("utf-8"))

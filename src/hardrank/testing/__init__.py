@@ -6,6 +6,7 @@ the contract of training objectives apart, because it needs torch.
 """
 
 from hardrank.testing.attacks import AttackContract, overlap
+from hardrank.testing.profiles import ProfileAttackContract
 from hardrank.testing.readers import ReaderContract
 from hardrank.testing.recommenders import RecommenderContract, toy_market
 from hardrank.testing.worlds import (
@@ -20,6 +21,7 @@ from hardrank.testing.worlds import (
 
 __all__ = [
     "AttackContract",
+    "ProfileAttackContract",
     "ReaderContract",
     "RecommenderContract",
     "WordTaste",

@@ -213,7 +213,7 @@ def _named(items: Items) -> str:
 def _spend(budget: Budget, surface: Surface) -> str:
     parts = []
     if budget.reviews is not None:
-        parts.append(f"at most {budget.reviews} reviews for each target")
+        parts.append(f"at most {budget.reviews} fake reviews for each target")
     if budget.words is not None:
         where = "in one review" if surface == "reviews" else "edited"
         parts.append(f"at most {budget.words} words {where}")

@@ -7,18 +7,20 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
+from hardrank.attacks.profiles.obfuscated import Obfuscated
 from hardrank.attacks.profiles.plain import PLAIN, PlainAttack, PlainUnion
 
 __all__ = [
     "PLAIN",
     "PROFILE_ATTACKS",
+    "Obfuscated",
     "PlainAttack",
     "PlainUnion",
     "ProfileAttackSpec",
     "ProfileUnion",
 ]
 
-ProfileUnion = PlainUnion
+ProfileUnion = PlainUnion | Obfuscated
 
 ProfileAttackSpec = Annotated[ProfileUnion, Field(discriminator="kind")]
 """What `attacks = [{ kind = "..." }]` of a poisoning experiment can spell."""

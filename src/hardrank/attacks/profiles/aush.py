@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from hardrank.attacks.profiles.kin import kin
 from hardrank.attacks.profiles.parts import Draft, Manner, limits, written
 from hardrank.data import Patch
 from hardrank.errors import DataError
@@ -22,7 +23,7 @@ from hardrank.types import (
 )
 
 if TYPE_CHECKING:
-    from hardrank.generators.aush_training import AushNetworks, AushTask
+    from hardrank.generators.aush_training import AushTask
     from hardrank.generators.ratings import RatingLog
 
 __all__ = ["Aush"]
@@ -69,7 +70,7 @@ class Aush:
     learning_rate: Positive = 1e-3
     """Of Adam, for both networks."""
     manner: Manner = Manner()
-    """Where the target stands, and when it happens."""
+    """Where the target stands, and when it all happens."""
 
     def __call__(
         self, view: LogView, goal: Promote | Demote, budget: Budget, rng: np.random.Generator
@@ -79,16 +80,55 @@ class Aush:
         from hardrank.generators.ratings import RatingLog, seeded
 
         if not view.train.n_events:
-            raise DataError(f"{view.train.name}: no user to take as a template")
-        log = RatingLog.of(view.train)
+            raise DataError(f"{view.train.name}: there is no user to take as a template")
         profiles, most = limits(budget)
-        task = self._task(view, log, most - len(view.targets))
-        if not len(task.selected):
-            return written(view, goal, budget, rng, fill=_nothing, manner=self.manner)
-        networks = train_aush(log, task, seeded(rng))
+        log, generator = RatingLog.of(view.train), seeded(rng)
+        task = self._task(view, room=max(most - len(view.targets), 0))
+        networks = train_aush(log, task, generator)
         users = rng.permutation(log.templates(task.fillers, profiles))
 
-        def fill(number: int, room: int) -> Draft:
-            return self._draft(view, log, task, networks, int(users[number % len(users)]), rng)
+        def fill(number: int, _: int) -> Draft:
+            user = int(users[number % len(users)])
+            fillers, ratings, told = networks.complete(log, task, user, generator)
+            chosen = self._chosen(task, told, rated=bool(log.levels))
+            return _mixed(log, (fillers, ratings), (task.selected[chosen], told[chosen]), rng)
 
         return written(view, goal, budget, rng, fill=fill, manner=self.manner)
+
+    def _task(self, view: LogView, *, room: int) -> "AushTask":
+        import torch
+
+        from hardrank.generators.aush_training import AushLosses, AushTask
+
+        alike = kin(view)
+        alike[view.targets] = -1.0
+        count = min(self.selected, room)
+        known = count if view.scale is not None else max(self.pool, count)
+        ranked = np.argsort(-alike, kind="stable")[: view.items.height - len(view.targets)]
+        selected = ranked[:known] if count else ranked[:0]
+        wish = np.ones(len(selected), dtype=np.float32)
+        if view.scale is None and len(selected) and alike[selected].max() > 0:
+            wish = alike[selected] / alike[selected].max()
+        return AushTask(
+            targets=view.targets, selected=selected, wish=torch.from_numpy(wish),
+            fillers=room - count, width=self.width, steps=self.steps, batch=self.batch,
+            learning_rate=self.learning_rate,
+            weights=AushLosses(self.adversarial, self.reconstruction, self.shilling),
+        )  # fmt: skip
+
+    def _chosen(self, task: "AushTask", told: Floats, *, rated: bool) -> Ints:
+        """Which of the selected items come into the profile: all, or the most preferred."""
+        count = len(told) if rated else min(self.selected, len(told))
+        return np.argsort(-told, kind="stable")[:count]
+
+
+def _mixed(
+    log: "RatingLog", own: tuple[Ints, Floats], added: tuple[Ints, Floats], rng: np.random.Generator
+) -> Draft:
+    """The template's events in their order, with the selected items strewn among them."""
+    at = np.sort(rng.integers(0, len(own[0]) + 1, size=len(added[0])))
+    mixed = rng.permutation(len(added[0]))
+    rows = np.insert(own[0], at, added[0][mixed])
+    values = np.insert(own[1], at, added[1][mixed])
+    ratings = [log.rating(float(v)) or 0.0 for v in values]
+    return Draft(rows=rows, ratings=np.asarray(ratings, dtype=np.float32))

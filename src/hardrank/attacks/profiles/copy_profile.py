@@ -6,7 +6,7 @@ import numpy as np
 
 from hardrank.attacks.profiles.kin import audience
 from hardrank.attacks.profiles.parts import Draft, Manner, limits, written
-from hardrank.attacks.profiles.sources import Kept, copyable, past, trimmed
+from hardrank.attacks.profiles.sources import Kept, copied, copyable
 from hardrank.data import Patch
 from hardrank.threats import Budget, Demote, Promote
 from hardrank.threats.log import LogView
@@ -45,10 +45,9 @@ class CopyProfile:
         models = self._models(view, limits(budget)[0], rng)
 
         def fill(n: int, size: int) -> Draft:
-            if not models.size:
-                return Draft(rows=models, ratings=np.zeros(0, dtype=np.float32))
-            mine = past(view.train, int(models[n]), view.targets)
-            return trimmed(mine, size, self.keep, rng)
+            return copied(
+                view.train, models, n, barred=view.targets, size=size, keep=self.keep, rng=rng
+            )
 
         return written(view, goal, budget, rng, fill=fill, manner=self.manner)
 

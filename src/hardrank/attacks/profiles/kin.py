@@ -45,7 +45,7 @@ def kin(view: LogView) -> Floats:
     """
     liked = liking(view.train)
     seeds = _seeds(view, liked)
-    fans = np.asarray((liked[:, seeds].sum(axis=1) > 0)).ravel().astype(np.float32)
+    fans = np.asarray(liked[:, seeds].sum(axis=1) > 0).ravel().astype(np.float32)
     together, alone = liked.T @ fans, np.asarray(liked.sum(axis=0)).ravel()
     return np.asarray(together / np.sqrt(alone + _DAMPING), dtype=np.float32)
 

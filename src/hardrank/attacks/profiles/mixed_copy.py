@@ -22,8 +22,8 @@ class MixedCopy:
 
     `copy-profile` leaves near duplicates of real users in the log, which a search for twins
     finds. Here each profile starts from one user drawn at random and takes equal parts of
-    that history and of those of users like it; an event stands where it stood in its own
-    history, early or late.
+    that history and of those of users like it, as much as they have on average; an event
+    stands where it stood in its own history, early or late.
     """
 
     needs: ClassVar[LogKnowledge] = "log"
@@ -45,20 +45,20 @@ class MixedCopy:
 
         def fill(_: int, size: int) -> Draft:
             models = self._models(users, vectors, rng)
-            return _merged([past(view.train, int(m), view.targets) for m in models], size, rng)
+            drafts = [past(view.train, int(m), view.targets) for m in models]
+            usual = round(sum(d.rows.size for d in drafts) / max(len(drafts), 1))
+            return _merged(drafts, min(size, usual), rng)
 
         return written(view, goal, budget, rng, fill=fill, manner=self.manner)
 
-    def _models(
-        self, users: Ints, vectors: sparse.csr_array, rng: np.random.Generator
-    ) -> Ints:  # fmt: skip
+    def _models(self, users: Ints, vectors: sparse.csr_array, rng: np.random.Generator) -> Ints:
         """A user drawn at random and some of the most similar ones."""
         if users.size < 2:
             return users
         first = int(rng.choice(users))
         rest = users[users != first]
         near = rest[np.argsort(-likeness(vectors, first)[rest], kind="stable")][: self.neighbours]
-        return np.r_[first, rng.permutation(near)[: self.users - 1]]
+        return np.append(rng.permutation(near)[: self.users - 1], first)
 
 
 def _merged(drafts: list[Draft], size: int, rng: np.random.Generator) -> Draft:

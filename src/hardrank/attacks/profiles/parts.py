@@ -3,6 +3,7 @@ stands and when it all happens."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -102,10 +103,14 @@ def step(view: CatalogueView) -> float:
     """
     if view.scale is None:
         return 0.0
-    seen = np.asarray(view.scale)
-    if isinstance(view, LogView):
-        seen = view.train.events["rating"].unique().to_numpy()
+    seen = _given(view.train) if isinstance(view, LogView) else np.asarray(view.scale)
     return next((s for s in (1.0, 0.5) if not (seen % s).any()), 0.0)
+
+
+@lru_cache(maxsize=1)  # asked for each profile
+def _given(train: Dataset) -> Floats:
+    """Every rating that the log holds, each once."""
+    return train.events["rating"].unique().to_numpy()
 
 
 def snapped(view: CatalogueView, ratings: Numbers) -> Floats:

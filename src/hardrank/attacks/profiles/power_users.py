@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from hardrank.attacks.profiles.parts import Draft, Manner, limits, written
-from hardrank.attacks.profiles.sources import Kept, copyable, in_degrees, past, trimmed
+from hardrank.attacks.profiles.sources import Kept, copied, copyable, in_degrees
 from hardrank.data import Patch
 from hardrank.threats import Budget, Demote, Promote
 from hardrank.threats.log import LogView
@@ -42,11 +42,13 @@ class PowerUsers:
     def __call__(
         self, view: LogView, goal: Promote | Demote, budget: Budget, rng: np.random.Generator
     ) -> Patch:
-        models = np.resize(self._ranked(view), limits(budget)[0])
+        ranked = self._ranked(view)
+        models = np.resize(ranked, limits(budget)[0]) if ranked.size else ranked
 
         def fill(n: int, size: int) -> Draft:
-            mine = past(view.train, int(models[n]), view.targets)
-            return trimmed(mine, size, self.keep, rng)
+            return copied(
+                view.train, models, n, barred=view.targets, size=size, keep=self.keep, rng=rng
+            )
 
         return written(view, goal, budget, rng, fill=fill, manner=self.manner)
 

@@ -28,7 +28,7 @@ class Segment:
     """Praise what the target's likely audience likes, and rate the rest lowest.
 
     Burke, Mobasher, Bhaumik & Williams, Segment-based injection attacks against
-    collaborative filtering recommender systems, ICDM 2005; also KDD 2006. There a person names the segment;
+    collaborative filtering recommender systems, ICDM 2005. There a person names the segment;
     here it is read from the log, see `kin`. In a log without ratings the other fillers would
     be praised as well: set `share = 1` to leave them out.
     """

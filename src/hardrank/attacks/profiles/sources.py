@@ -1,5 +1,6 @@
 """Real users to copy: their histories, how alike they are, and how much weight they have."""
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ from hardrank.attacks.profiles.parts import Draft
 from hardrank.data import Dataset
 from hardrank.types import Floats, Ints
 
-__all__ = ["Kept", "copyable", "in_degrees", "likeness", "past", "trimmed"]
+__all__ = ["Kept", "copied", "copyable", "in_degrees", "likeness", "past", "touched"]
 
 Kept = Literal["latest", "random"]
 """Which events of a history stay where it is longer than the budget lets it be."""
@@ -37,13 +38,23 @@ def past(train: Dataset, user: int, barred: Ints) -> Draft:
     )
 
 
-def trimmed(draft: Draft, size: int, kept: Kept, rng: np.random.Generator) -> Draft:
+def copied(
+    train: Dataset, models: Ints, n: int, *, barred: Ints, size: int, keep: Kept,
+    rng: np.random.Generator,
+) -> Draft:  # fmt: skip
+    """At most `size` events of the n-th of these users; none where there is nobody."""
+    if not models.size:
+        return Draft(rows=models, ratings=np.zeros(0, dtype=np.float32))
+    return _trimmed(past(train, int(models[n]), barred), size, keep, rng)
+
+
+def _trimmed(draft: Draft, size: int, keep: Kept, rng: np.random.Generator) -> Draft:
     """At most so many of its events, in their order."""
     total = draft.rows.size
     if total <= size:
         return draft
     chosen = np.arange(total - size, total)
-    if kept == "random":
+    if keep == "random":
         chosen = np.sort(rng.choice(total, size=size, replace=False))
     return Draft(
         rows=draft.rows[chosen], ratings=draft.ratings[chosen],
@@ -71,6 +82,7 @@ def likeness(users: sparse.csr_array, user: int) -> Floats:
     return out
 
 
+@lru_cache(maxsize=1)  # slow, and asked again for each target of one log
 def in_degrees(train: Dataset, neighbours: int) -> Ints:
     """(U,) how many users have this one among their nearest `neighbours` by cosine of items;
     who shares nothing is nobody's neighbour."""
@@ -84,4 +96,5 @@ def in_degrees(train: Dataset, neighbours: int) -> Ints:
         near = np.argsort(-alike, axis=1, kind="stable")[:, :neighbours]
         known = np.take_along_axis(alike, near, axis=1) > 0
         out += np.bincount(near[known], minlength=train.n_users)
+    out.setflags(write=False)
     return out

@@ -12,16 +12,32 @@ from hardrank.threats.reviews import Opinion, ReviewView
 from hardrank.types import Ints
 from hardrank.wording import split
 
-__all__ = ["cut", "keywords", "lengths", "praises", "publish", "read_review", "sentences", "sources"]
+__all__ = [
+    "cut",
+    "keywords",
+    "lengths",
+    "praises",
+    "publish",
+    "read_review",
+    "sentences",
+    "sources",
+]
 
 _SENTENCE = re.compile(r"[^.!?]+[.!?]+")
 _WORD = re.compile(r"[^\W\d_]{3,}")
-_LABEL = re.compile(r"^\s*(?:#+\s*|\*+\s*)?(?:review|rewritten review)(?: \d+)?\s*:\s*", re.IGNORECASE)
+_LABEL = re.compile(
+    r"^\s*(?:#+\s*|\*+\s*)?(?:review|rewritten review)(?: \d+)?\s*:\s*", re.IGNORECASE
+)
 _SHORTEST = 6
 """Words of a review, where the budget has room for them."""
 _FULL = 0.8
 """Share of fake reviews with the utmost stars; the rest stay one short of it, as real fans and
 haters do."""
+
+
+_RECENT = 0.1
+"""Share of the reviews' whole time, its end, in which a campaign writes: shops and models show
+the newest reviews first."""
 
 
 def praises(goal: Promote | Demote) -> bool:
@@ -74,13 +90,15 @@ def publish(
     view: ReviewView, goal: Promote | Demote, budget: Budget, rng: np.random.Generator,
     texts: Sequence[str],
 ) -> Patch:  # fmt: skip
-    """One review for each text that has a word, cut to the budget, spread over the window."""
+    """One review for each text that has a word, cut to the budget, of late."""
     most = budget.words if budget.words is not None else 200
     said = [cut(text, most) for text in texts if most and split(text)]
     stars = [_stars(view, praises(goal), rng) for _ in said]
     times: list[int | None] = [None] * len(said)
     if view.window is not None:
-        times = np.sort(rng.integers(view.window[0], view.window[1] + 1, size=len(said))).tolist()
+        first, last = view.window
+        start = last - int(_RECENT * (last - first))
+        times = np.sort(rng.integers(start, last + 1, size=len(said))).tolist()
     rows = zip(said, stars, times, strict=True)
     return Patch(tuple(view.review(str(n), t, star, at) for n, (t, star, at) in enumerate(rows)))
 
@@ -90,7 +108,7 @@ def read_review(answer: str) -> str | None:
     quotes around it. None for fewer than three words."""
     lines = [line.strip() for line in answer.strip().splitlines()]
     text = _LABEL.sub("", " ".join(n for n in lines if n and not n.startswith("```")))
-    text = text.strip().strip("\"“”").strip()
+    text = text.strip().strip('"“”').strip()
     return text if len(split(text)) >= 3 else None
 
 

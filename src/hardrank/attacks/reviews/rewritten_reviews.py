@@ -98,8 +98,8 @@ def _titles(view: ReviewView) -> list[str]:
 
 def _drawn(real: Sequence[Opinion], n: int, rng: np.random.Generator) -> list[Opinion]:
     """Each at most once while there are enough."""
-    rows = np.concatenate([rng.permutation(len(real)) for _ in range(-(-n // len(real)))] or [[]])
-    return [real[int(r)] for r in rows[:n]]
+    rows = [r for _ in range(-(-n // len(real))) for r in rng.permutation(len(real)).tolist()]
+    return [real[r] for r in rows[:n]]
 
 
 def _swap(text: str, old: Sequence[str], new: Sequence[str], rng: np.random.Generator) -> str:
@@ -127,8 +127,9 @@ def _vary(
         return text
     words = split(text)
     for n, word in enumerate(words):
-        if rng.random() >= share or shell(word)[1].lower() in kept:
-            continue
+        core = shell(word)[1].lower()
+        if rng.random() >= share or core in kept or len(core) < 4 or not core.isalpha():
+            continue  # short ones ("no", "so") are function words more often than not
         found = [s for pos in ("a", "r") for s in thesaurus.synonyms(word, pos) if " " not in s]
         if found:
             words[n] = found[int(rng.integers(min(3, len(found))))]

@@ -1,0 +1,137 @@
+"""Is the game still being played? Symptoms of a round, and alarms when they stay."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardrank.types import Share
+
+__all__ = ["Alarm", "Monitor", "overlap", "stale", "transfer_matrix", "unique_share"]
+
+AlarmKind = Literal["collapse", "frozen", "detached", "dead-critic", "unbalanced", "stale"]
+Flags = NDArray[np.bool_]
+G = TypeVar("G")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarm:
+    """Something that training longer does not mend."""
+
+    kind: AlarmKind
+    says: str
+    fatal: bool = True
+    """Whether training stops; otherwise the alarm is noted."""
+
+
+def _collapsed(row: Mapping[str, float]) -> str | None:
+    if row["spread"] < 1e-5:
+        return "the generator gives all users and all noise the same distribution"
+    if row["overlap"] > (1 + row["overlap_real"]) / 2:
+        return (
+            f"two draws share {row['overlap']:.0%} of the shorter one's items, two real "
+            f"profiles {row['overlap_real']:.0%}"
+        )
+    return None
+
+
+def _frozen(row: Mapping[str, float]) -> str | None:
+    if row["gradient_generator"] == 0:
+        return "no gradient reaches the generator"
+    return "the generator's weights do not change" if row["change_generator"] == 0 else None
+
+
+def _detached(row: Mapping[str, float]) -> str | None:
+    # the row has no such entry while the discriminator's verdict has no weight
+    if row.get("through", 1.0) >= 1e-12:
+        return None
+    return "no gradient passes through the discriminator to the generator"
+
+
+def _dead(row: Mapping[str, float]) -> str | None:
+    if row["change_critic"] == 0:
+        return "the discriminator's weights do not change"
+    return "the discriminator gives all profiles the same" if row["verdicts"] < 1e-7 else None
+
+
+def _unbalanced(row: Mapping[str, float]) -> str | None:
+    if min(row["accuracy_real"], row["accuracy_fake"]) < 0.99:
+        return None
+    return "the discriminator tells all fakes: its gradient says little to the generator"
+
+
+_CHECKS: dict[AlarmKind, tuple[Callable[[Mapping[str, float]], str | None], bool]] = {
+    "frozen": (_frozen, True),
+    "detached": (_detached, True),
+    "dead-critic": (_dead, True),
+    "collapse": (_collapsed, True),
+    "unbalanced": (_unbalanced, False),
+}
+_REMEDIES: dict[AlarmKind, str] = {
+    "frozen": "check that the draws are not detached and learning_rate is above 0",
+    "detached": "check that the discriminator does not detach its input; lower its learning rate",
+    "dead-critic": "raise critic_learning_rate, or lower penalty",
+    "collapse": "raise diversity or likelihood, or lower beta",
+    "unbalanced": "lower critic_learning_rate, or raise penalty",
+    "stale": "fit the generator again, from its weights on",
+}
+
+
+@dataclass
+class Monitor:
+    """Counts how many rounds running each symptom was there."""
+
+    rounds: int = 3
+    """Running, until the alarm."""
+    seen: dict[str, int] = field(default_factory=dict)
+
+    def check(self, row: Mapping[str, float]) -> list[Alarm]:
+        """The alarms that this round raises. row: see `hardrank.generators.loop`."""
+        alarms = []
+        for kind, (look, fatal) in _CHECKS.items():
+            found = look(row)
+            self.seen[kind] = self.seen.get(kind, 0) + 1 if found else 0
+            if found and self.seen[kind] == self.rounds:
+                says = f"{kind}: {found} ({self.rounds} rounds running); {_REMEDIES[kind]}"
+                alarms.append(Alarm(kind=kind, says=says, fatal=fatal))
+        return alarms
+
+    @property
+    def well(self) -> bool:
+        """Whether the last round had no symptom that would stop training if it stayed."""
+        return not any(self.seen.get(k, 0) for k, (_, fatal) in _CHECKS.items() if fatal)
+
+
+def overlap(sets: Flags) -> float:
+    """Mean over pairs of |a and b| / min(|a|, |b|); 0 for fewer than two sets. sets: (N, I)."""
+    if len(sets) < 2:
+        return 0.0
+    counts = sets.sum(1)
+    both = sets.astype(np.float32) @ sets.astype(np.float32).T
+    least = np.maximum(np.minimum(counts[:, None], counts[None]), 1)
+    above = np.triu_indices(len(sets), 1)
+    return float((both / least)[above].mean())
+
+
+def unique_share(sets: Sequence[NDArray[np.int64]]) -> float:
+    """Different sets of items, by all; 1 where no two draws agree."""
+    return len({np.sort(s).tobytes() for s in sets}) / max(len(sets), 1)
+
+
+def stale(before: float, now: float, *, most: Share = 0.2) -> Alarm | None:
+    """An alarm where a rate of success fell by more than `most` of what it was at the fit."""
+    if before <= 0 or now >= (1 - most) * before:
+        return None
+    says = f"stale: success fell from {before:.3f} to {now:.3f}; {_REMEDIES['stale']}"
+    return Alarm(kind="stale", says=says, fatal=False)
+
+
+def transfer_matrix(
+    generators: Sequence[G], recommenders: Sequence[R], success: Callable[[G, R], float]
+) -> NDArray[np.float64]:
+    """(generators, recommenders): success of each checkpoint's generator on each checkpoint of
+    the recommender; beside the diagonal stands how it ages."""
+    return np.asarray([[success(g, r) for r in recommenders] for g in generators])

@@ -1,0 +1,1 @@
+"""Parts of `light-gcn`: the graph, the network that learns, the recommender that ranks."""

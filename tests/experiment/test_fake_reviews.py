@@ -1,0 +1,229 @@
+"""Fake reviews from both sides: splits without leaks, real data, cost and gain in one row."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hardrank.attacks.reviews import LanguageModelReviews, RewrittenReviews, TemplateReviews
+from hardrank.context import RunContext
+from hardrank.data.labelled import Labelled
+from hardrank.data.review_texts import with_review_field
+from hardrank.detection.reviews import CopiedReviews, NgramReviews, StyleReviews
+from hardrank.errors import DataError
+from hardrank.experiment.fake_reviews import measure_effect, run_fake_reviews, show
+from hardrank.experiment.fake_reviews_deceptive import (
+    Deceptive,
+    deceptive_splits,
+    judge_on_deceptive,
+)
+from hardrank.experiment.fake_reviews_effect import ReviewField, review_effect
+from hardrank.experiment.fake_reviews_generated import judge_on_generated, prepare
+from hardrank.experiment.fake_reviews_measure import ClassifierReviews, Scored, judge
+from hardrank.models.tfidf import Tfidf
+from hardrank.testing.logs import taste_log
+from hardrank.testing.reviews import reviewed_log
+from hardrank.threats.model import Budget, Demote, Promote, ThreatModel
+
+DATA = reviewed_log()
+THREAT = ThreatModel(
+    goal=Promote(items="unpopular:3"), surface="reviews", budget=Budget(reviews=3, words=25)
+)
+ATTACKS: list[Any] = [LanguageModelReviews(), RewrittenReviews(synonyms=0), TemplateReviews()]
+
+
+def _toy() -> Deceptive:
+    texts = [f"text {n} of a hotel" for n in range(64)]
+    texts[63] = "TEXT  0 of a hotel"
+    hotels = tuple(f"h{n // 8}" for n in range(64))
+    labels = (np.arange(64) % 2).astype(np.int64)
+    reviews = Labelled(
+        texts=tuple(texts), labels=labels, names=("truthful", "deceptive"), groups=hotels
+    )
+    return Deceptive(reviews, tuple("positive" if n % 4 < 2 else "negative" for n in range(64)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_hotel_is_on_both_sides(seed: int) -> None:
+    data = _toy()
+    hotels, polarity = np.array(data.reviews.groups), np.array(data.polarity)
+    found = {name: (train, test) for name, train, test in deceptive_splits(data, seed)}
+    assert list(found) == ["random", "by-hotel", "positive-to-negative", "negative-to-positive"]
+    for name, (train, test) in found.items():
+        assert not set(train.tolist()) & set(test.tolist())
+        folded = {" ".join(data.reviews.texts[r].casefold().split()) for r in train}
+        assert not folded & {" ".join(data.reviews.texts[r].casefold().split()) for r in test}
+        if name != "random":
+            assert not set(hotels[train]) & set(hotels[test])
+            assert len(set(hotels[test])) == 2
+    train, test = found["positive-to-negative"]
+    assert set(polarity[train]) == {"positive"} and set(polarity[test]) == {"negative"}
+    train, test = found["negative-to-positive"]
+    assert set(polarity[train]) == {"negative"} and set(polarity[test]) == {"positive"}
+
+
+def test_a_judgement_has_the_mean_and_an_interval_of_groups() -> None:
+    right = Scored(
+        np.array([0, 1, 2, 3], np.float32), np.array([0, 0, 1, 1], bool), ("a", "a", "a", "a")
+    )
+    wrong = Scored(-right.scores, right.fake, right.groups)
+    found = judge([right, wrong], np.random.default_rng(0), draws=200)
+    assert found.auroc.value == 0.5 and found.n == 8
+    assert (found.auroc.low, found.auroc.high) == (0.0, 1.0), "seeds are drawn, too"
+    assert found.recall.value == 0.5
+    sure = judge([right], np.random.default_rng(0), draws=50)
+    assert (sure.auroc.low, sure.auroc.value, sure.auroc.high) == (1, 1, 1)
+    torn = Scored(right.scores, right.fake, ("a", "a", "b", "b"))
+    odd = judge([torn], np.random.default_rng(0), draws=200)
+    assert odd.auroc.low == -np.inf, "draws without a class are no evidence"
+    json.dumps(odd.to_json(), allow_nan=False)
+
+
+class _Even:
+    """A classifier that finds every text with an odd number of letters likely fake."""
+
+    labels = ("truthful", "deceptive")
+
+    def fit(self, train: Labelled, run: RunContext) -> "_Even":
+        return self
+
+    def probabilities(self, texts: Any) -> Any:
+        p = np.array([0.9 if len(t) % 2 else 0.25 for t in texts])
+        return np.stack([1 - p, p], axis=1).astype(np.float32)
+
+    def arrays(self) -> dict[str, Any]:
+        return {}
+
+
+def test_a_classifier_is_a_detector_by_its_log_odds() -> None:
+    detector = ClassifierReviews(model=_Even())  # type: ignore[arg-type]
+    scores = detector.fit(_toy().reviews, fake="deceptive").score(["odd", "even"])
+    np.testing.assert_allclose(scores, [np.log(9), -np.log(3)], rtol=1e-5)
+    assert ClassifierReviews().kind == "text-classifier"
+
+
+@pytest.mark.slow
+def test_real_deceptive_reviews_are_found(data_folder: Path) -> None:
+    """C7 on Ott et al.: far above chance between hotels; style alone less; across polarity
+    (and sources) less than within."""
+    path = data_folder / "attacked-text" / "deceptive-opinion" / "deceptive-opinion.csv"
+    data = Deceptive.load(path)
+    assert len(data.reviews) == 1600 and len(set(data.reviews.groups or ())) == 20
+    assert sorted(set(data.polarity)) == ["negative", "positive"]
+    found = judge_on_deceptive(
+        data, [NgramReviews(), StyleReviews()], seeds=(0,), draws=100,
+        protocols=("by-hotel", "positive-to-negative"),
+    )  # fmt: skip
+    hotels, across = (found["ngram-reviews", p].auroc for p in ("by-hotel", "positive-to-negative"))
+    assert hotels.value > 0.9 and hotels.low > 0.85
+    assert 0.7 < across.value < hotels.value
+    assert 0.65 < found["style-reviews", "by-hotel"].auroc.value < hotels.value
+
+
+def test_generators_never_read_what_is_tested() -> None:
+    scene = prepare(DATA, ATTACKS, THREAT, seed=0, targets=4)
+    assert set(scene.fake_train) == set(scene.fake_test) == {a.kind for a in ATTACKS}
+    trained = set(scene.real_train.items).union(*(t.items for t in scene.fake_train.values()))
+    tested = set(scene.real_test.items).union(*(t.items for t in scene.fake_test.values()))
+    assert not trained & tested
+    assert DATA.reviews is not None
+    rows = DATA.reviews["item"].to_list()
+    names = DATA.items["item_id"].to_list()
+    assert len(scene.public) == sum(1 for r in rows if names[r] in set(names) - _held(tested))
+    assert all(len(t.split()) <= 25 for t in (*scene.real_train.texts, *scene.real_test.texts))
+    with pytest.raises(DataError, match="too few items"):
+        prepare(DATA, ATTACKS, THREAT, seed=0, targets=20)
+
+
+def _held(tested: set[str]) -> set[str]:
+    from hardrank.context import derive
+
+    order = np.random.default_rng(derive(0, "fake-reviews", "items")).permutation(DATA.n_items)
+    held = {str(DATA.items["item_id"][int(n)]) for n in order[: DATA.n_items // 4]}
+    assert tested <= held
+    return held
+
+
+def test_one_generator_is_left_out() -> None:
+    found = judge_on_generated(
+        DATA, ATTACKS, [StyleReviews()], THREAT, seeds=(0, 1), targets=4, draws=20
+    )
+    kinds = [a.kind for a in ATTACKS]
+    assert set(found) == {
+        *((k, "style-reviews", t) for k in kinds for t in ("known", "left-out")),
+        *((k, "copied-reviews", "left-out") for k in kinds),
+    }
+    left = found["template-reviews", "style-reviews", "left-out"]
+    assert found["template-reviews", "style-reviews", "known"].auroc.value > left.auroc.value
+    alone = judge_on_generated(
+        DATA, ATTACKS[2:], [StyleReviews()], THREAT, seeds=(0,), targets=4, draws=20,
+        copied=CopiedReviews(run=3),
+    )  # fmt: skip
+    assert {key[2] for key in alone if key[1] == "style-reviews"} == {"known"}
+
+
+def test_reviews_move_a_model_that_reads_them() -> None:
+    """S1-08: cost and gain of each generator, beside the control of moved reviews."""
+    found = measure_effect(DATA, ATTACKS, THREAT, field=ReviewField(most=3, words=25), k=5)
+    assert [e.attack for e in found] == ["moved-reviews", *(a.kind for a in ATTACKS)]
+    for effect in found:
+        assert (effect.targets, effect.reviews) == (3, 3.0) and 0 < effect.words <= 75
+        assert effect.gain.value == pytest.approx(effect.er_after - effect.er_before)
+        assert json.dumps(effect.to_json(), allow_nan=False)
+    assert found[0].over_control.value == 0
+    again = measure_effect(DATA, ATTACKS, THREAT, field=ReviewField(most=3, words=25), k=5)
+    assert [e.gain for e in again] == [e.gain for e in found]
+
+
+def test_the_gain_is_that_of_the_changed_catalogue() -> None:
+    """The slow way round: the model over the whole patched catalogue ranks the target so."""
+    from hardrank.threats.reviews import play_reviews
+
+    field, attack = ReviewField(most=3, words=25), TemplateReviews()
+    clean = with_review_field(DATA, most=3, words=25)
+    model = Tfidf(fields=("title", "reviews")).fit(clean, RunContext())
+    queries = DATA.histories()
+    target = "i28"
+    found = review_effect(
+        model, DATA, queries, [attack], THREAT, targets=[target], field=field, k=5
+    )[1]
+    match = play_reviews(attack, THREAT, DATA, target=target)
+    patched = with_review_field(DATA.apply(match.patch), most=3, words=25)
+    row = DATA.item_rows[target]
+    free = [q for q in range(len(queries)) if row not in queries.history(q)]
+    for catalogue, share in ((clean, found.er_before), (patched, found.er_after)):
+        top = model.on(catalogue.items).top(queries, 5)
+        assert np.mean([row in top[q] for q in free]) == pytest.approx(share)
+
+
+def test_fake_reviews_do_nothing_to_a_model_that_reads_titles() -> None:
+    model = Tfidf(fields=("title",))
+    found = measure_effect(DATA, ATTACKS[2:], THREAT, model=model)
+    assert all(e.gain.value == 0 and e.shift == 0 for e in found)
+
+
+def test_blame_is_measured_the_same_way() -> None:
+    threat = ThreatModel(goal=Demote(items="popular:3"), surface="reviews", budget=THREAT.budget)
+    found = measure_effect(DATA, ATTACKS[2:], threat, k=5)
+    assert found[1].er_before > 0
+
+
+def test_the_whole_run_is_written(tmp_path: Path) -> None:
+    wide = ThreatModel(goal=Promote(items="unpopular:3"), surface="reviews", budget=THREAT.budget)
+    found = run_fake_reviews(
+        reviewed_log(items=90), attacks=ATTACKS[1:], detectors=[StyleReviews()], threat=wide,
+        seeds=(0,), folder=tmp_path,
+    )  # fmt: skip
+    told = json.loads((tmp_path / "fake-reviews.json").read_text())
+    assert [e["attack"] for e in told["effects"]] == [
+        "moved-reviews", "rewritten-reviews", "template-reviews",
+    ]  # fmt: skip
+    assert told["deceptive"] == []
+    page = (tmp_path / "fake-reviews.md").read_text()
+    assert page == show(found)
+    row = next(n for n in page.splitlines() if n.startswith("| template-reviews | 3.0 |"))
+    assert row.count("|") == 10 and "-reviews) | " in row, "cost, gain and AUROC in one row"
+    with pytest.raises(DataError, match="has no reviews"):
+        run_fake_reviews(taste_log(), attacks=ATTACKS[1:])
