@@ -26,7 +26,7 @@ evaluation = { draws = 20 }
 
 [threat]
 surface = "profiles"
-goal = { kind = "promote", items = ["i58", "i59"] }
+goal = { kind = "promote", items = ["i40", "i45"] }
 budget = { profiles = 10, profile_events = 12 }
 """
 SCAN = """
@@ -95,11 +95,11 @@ def test_a_detector_is_fitted_measured_and_finds_who_it_never_saw(
 
 def test_a_kind_that_needs_no_examples_scans_at_once(hardrank: Call, tmp_path: Path) -> None:
     done = hardrank(
-        "detect", "scan", "pca-select", "--data", "scan.toml", "-o", tmp_path, "--share", "0.1"
+        "detect", "scan", "pca-select", "--data", "scan.toml", "-o", tmp_path, "--share", "0.125"
     )
     assert done.exit_code == 0, done.output
-    assert "12 of 128 users are flagged" in done.stdout
-    assert pl.read_parquet(tmp_path / "users.parquet")["flagged"].sum() == 12
+    assert "16 of 128 users are flagged" in done.stdout
+    assert pl.read_parquet(tmp_path / "users.parquet")["flagged"].sum() == 16
 
 
 def test_a_fitting_file_can_be_scanned_too(hardrank: Call, tmp_path: Path) -> None:

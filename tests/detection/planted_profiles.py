@@ -25,7 +25,8 @@ def with_fakes(log, profiles, *, times=None, seed=0):
         when = when if times is None else np.asarray(times[n])
         for item, time in zip(items, when.tolist(), strict=True):
             rating = float(rng.integers(1, 6)) if item != items[-1] else 5.0
-            rows.append((log.n_users + n, int(item), time if timed else None, rating, 1.0))
+            known = (time if timed else None, rating if rated else None)
+            rows.append((log.n_users + n, int(item), *known, 1.0))
     grown = replace(
         log,
         users=pl.concat(

@@ -36,15 +36,15 @@ def auroc(fake, scores):
     return roc_auc_score(fake, np.nan_to_num(scores, nan=np.nanmin(scores)))
 
 
+def judged_by(detector, planted):
+    data, fake = planted
+    return fake, detector(data)
+
+
 @pytest.mark.parametrize("rated", [True, False])
 def test_pca_finds_random_fillers(rated):
     log = wide_log(ratings=rated)
-    assert auroc(*reversed_(PcaSelect(), with_fakes(log, random_fillers(log)))) >= 0.95
-
-
-def reversed_(detector, planted):
-    data, fake = planted
-    return fake, detector(data)
+    assert auroc(*judged_by(PcaSelect(), with_fakes(log, random_fillers(log)))) >= 0.95
 
 
 def test_pca_equals_the_dense_eigenvectors():
@@ -68,12 +68,12 @@ def test_unrap_equals_the_double_sum():
 
 def test_unrap_finds_random_fillers():
     log = wide_log()
-    assert auroc(*reversed_(UnRap(), with_fakes(log, random_fillers(log)))) >= 0.9
+    assert auroc(*judged_by(UnRap(), with_fakes(log, random_fillers(log)))) >= 0.9
 
 
 def test_degree_finds_unpopular_fillers():
     log = wide_log()
-    assert auroc(*reversed_(Degree(), with_fakes(log, random_fillers(log)))) >= 0.9
+    assert auroc(*judged_by(Degree(), with_fakes(log, random_fillers(log)))) >= 0.9
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -99,7 +99,7 @@ def test_an_unfitting_event_has_the_highest_score():
 def test_fap_spreads_from_the_seeds_to_all_fakes():
     log = wide_log()
     planted = with_fakes(log, copies(log))
-    assert auroc(*reversed_(Fap(), planted)) >= 0.8
+    assert auroc(*judged_by(Fap(), planted)) >= 0.8
 
 
 def test_duplicates_are_found_whole_and_in_part():
@@ -159,21 +159,26 @@ def test_a_busy_week_of_the_whole_shop_is_no_burst():
 
 
 def test_text_that_disagrees_is_found():
-    """Users of shoes who all bought one lamp: the lamp, and nobody else."""
-    shoes = [f"shoe leather sole {n}" for n in range(12)]
-    lamps = [f"lamp desk bulb {n}" for n in range(12)]
+    """Readers of shoes who all touched one lamp: the lamp, the events and the users."""
     rng = np.random.default_rng(0)
-    histories = [
-        (rng.choice(12, 6, replace=False) + (12 if u >= 30 else 0)).tolist() for u in range(60)
+    about = [
+        ["shoe", "leather", "sole", "lace", "heel", "boot"],
+        ["lamp", "desk", "bulb", "light", "shade", "wire"],
     ]
-    histories += [[*rng.choice(12, 6, replace=False).tolist(), 23] for _ in range(8)]
-    data = dataset([*shoes, *lamps], histories)
+    texts = [" ".join(rng.choice(about[n // 40], 4, replace=False)) for n in range(80)]
+    odds = 1 / (1 + np.arange(40.0))
+    odds /= odds.sum()
+    histories = [
+        (rng.choice(40, 6, replace=False, p=odds) + 40 * (u // 100)).tolist() for u in range(200)
+    ]
+    histories += [[*rng.choice(40, 6, replace=False, p=odds).tolist(), 79] for _ in range(10)]
+    data = dataset(texts, histories)
     detector = TextMismatch()
-    assert np.argmax(detector.item_scores(data)) == 23
+    assert np.nanargmax(detector.item_scores(data)) == 79
     events = detector.event_scores(data)
-    strange = (data.events["user"].to_numpy() >= 60) & (data.event_items == 23)
-    assert events[strange].min() > np.quantile(events[~strange], 0.9)
-    fake = np.arange(68) >= 60
+    strange = (data.events["user"].to_numpy() >= 200) & (data.event_items == 79)
+    assert roc_auc_score(strange, events) >= 0.95
+    fake = np.arange(210) >= 200
     assert auroc(fake, detector(data)) >= 0.95
 
 
@@ -202,4 +207,4 @@ def test_combined_is_the_mean_rank_or_the_largest_distance():
 @pytest.mark.parametrize("kind", [random_fillers, copies])
 def test_combined_finds_attacks_of_either_kind(kind):
     log = wide_log()
-    assert auroc(*reversed_(Combined(), with_fakes(log, kind(log)))) >= 0.9
+    assert auroc(*judged_by(Combined(), with_fakes(log, kind(log)))) >= 0.9

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from hardrank.attacks.reviews import LanguageModelReviews, RewrittenReviews, TemplateReviews
+from hardrank.cli.attack import app
 from hardrank.context import RunContext
 from hardrank.data.labelled import Labelled
 from hardrank.data.review_texts import with_review_field
+from hardrank.data.sources import AmazonReviews
 from hardrank.detection.reviews import CopiedReviews, NgramReviews, StyleReviews
-from hardrank.errors import DataError
+from hardrank.errors import ConfigError, DataError
 from hardrank.experiment.fake_reviews import measure_effect, run_fake_reviews, show
 from hardrank.experiment.fake_reviews_deceptive import (
     Deceptive,
@@ -22,6 +25,11 @@ from hardrank.experiment.fake_reviews_deceptive import (
 from hardrank.experiment.fake_reviews_effect import ReviewField, review_effect
 from hardrank.experiment.fake_reviews_generated import judge_on_generated, prepare
 from hardrank.experiment.fake_reviews_measure import ClassifierReviews, Scored, judge
+from hardrank.experiment.fake_reviews_spec import (
+    load_fake_reviews,
+    parse_fake_reviews,
+    run_file,
+)
 from hardrank.models.tfidf import Tfidf
 from hardrank.testing.logs import taste_log
 from hardrank.testing.reviews import reviewed_log
@@ -227,3 +235,54 @@ def test_the_whole_run_is_written(tmp_path: Path) -> None:
     assert row.count("|") == 10 and "-reviews) | " in row, "cost, gain and AUROC in one row"
     with pytest.raises(DataError, match="has no reviews"):
         run_fake_reviews(taste_log(), attacks=ATTACKS[1:])
+
+
+def test_the_example_is_a_file_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARDRANK_DATA", str(tmp_path))
+    example = Path(__file__).parents[2] / "examples" / "fake-reviews.toml"
+    loaded = load_fake_reviews(example)
+    assert [a.kind for a in loaded.attacks] == [
+        "template-reviews", "language-model-reviews", "rewritten-reviews",
+    ]  # fmt: skip
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(AmazonReviews, "load", lambda self: DATA)
+    monkeypatch.setattr(
+        "hardrank.experiment.fake_reviews_spec.run_fake_reviews",
+        lambda data, **said: asked.update(said, data=data),
+    )
+    run_file(loaded, RunContext(folder=tmp_path))
+    assert asked["data"] is DATA and asked["folder"] == tmp_path
+    assert asked["threat"].budget == Budget(reviews=5, words=60)
+    assert asked["deceptive"] == (
+        tmp_path / "attacked-text" / "deceptive-opinion" / "deceptive-opinion.csv"
+    )
+
+
+def test_every_mistake_of_a_file_is_told() -> None:
+    good: dict[str, Any] = {"name": "x", "data": {"kind": "amazon-reviews", "path": "x"}}
+    assert parse_fake_reviews(good).model.kind == "tfidf"
+    for change, said in (
+        ({"atacks": []}, "unknown key"),
+        ({"field": {"name": "said"}}, "does not read 'said'"),
+        ({"attacks": [{"kind": "template-reviews"}] * 2}, "attacks: each kind once"),
+        ({"threat": {"goal": {"kind": "promote"}, "budget": {"words": 3}}}, "must be reviews"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            parse_fake_reviews(good | change)
+
+
+def test_the_command_checks_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "fake.toml"
+    file.write_text(
+        'name = "x"\nseeds = [0]\ndetectors = [{ kind = "style-reviews" }]\n'
+        'attacks = [{ kind = "template-reviews" }]\n[data]\nkind = "amazon-reviews"\npath = "x"\n'
+        '[threat]\nsurface = "reviews"\ngoal = { kind = "promote", items = "unpopular:3" }\n'
+        "budget = { reviews = 3, words = 25 }\n"
+    )
+    monkeypatch.setattr(AmazonReviews, "load", lambda self: reviewed_log(items=90))
+    checked = CliRunner().invoke(app, ["reviews", str(file), "--check"])
+    assert checked.exit_code == 0 and "fine" in checked.output
+    done = CliRunner().invoke(app, ["reviews", str(file), "-o", str(tmp_path / "out"), "-q"])
+    assert done.exit_code == 0, done.output
+    assert "| template-reviews | 3.0 |" in done.output
+    assert (tmp_path / "out" / "fake-reviews.json").is_file()

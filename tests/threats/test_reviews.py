@@ -22,6 +22,7 @@ GOOD = AddReview("x", "i3", "four words of praise", 5.0, 1_600_100_000)
 @dataclass(frozen=True)
 class Writes:
     edits: tuple[Any, ...]
+    needs: ClassVar[Any] = "catalogue"
     surfaces: ClassVar[Any] = ("reviews",)
     goals: ClassVar[Any] = ("promote",)
     kind: str = "writes"

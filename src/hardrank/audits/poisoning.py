@@ -94,7 +94,9 @@ def exposed(
     """
     rows = []
     n = eligible.sum(axis=0)
-    shift = _mean(after.scores.astype(np.float64) - before.scores, eligible)
+    moved = np.zeros(eligible.shape)  # who has seen it scores -inf before and after
+    np.subtract(after.scores, before.scores, out=moved, where=eligible, dtype=np.float64)
+    shift = _mean(moved, eligible)
     same = {"subject": subject, "seed": seed, "trial": trial, "sample": list(targets),
             "group": list(groups) if len(groups) else None, "goal": goal, "site": "profiles",
             "knowledge": None}  # fmt: skip

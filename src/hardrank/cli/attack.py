@@ -1,4 +1,4 @@
-"""`hardrank attack list|show|run|replay|poison`"""
+"""`hardrank attack list|show|run|replay|poison|reviews`"""
 
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,33 @@ def poison(
     for line in poison_tables(result.findings, k=loaded.ks[-1]):
         print(line)
     print(f"report: {result.report}")
+
+
+@app.command("reviews")
+def reviews(
+    experiment: Path = typer.Argument(help="Data, writers, detectors and the model (TOML)."),
+    out: Path = typer.Option(None, "--out", "-o", help="Run folder; default runs/<name>."),
+    check: bool = typer.Option(False, "--check", help="Read the file, say what is wrong, stop."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress."),
+) -> None:
+    """Write fake reviews, show them to a model that reads reviews, let detectors find them.
+
+    Example: hardrank attack reviews examples/fake-reviews.toml -o runs/fake-reviews
+    """
+    from hardrank.cli.logs import show_logs
+    from hardrank.context import RunContext
+    from hardrank.experiment.fake_reviews import show as table
+    from hardrank.experiment.fake_reviews_spec import load_fake_reviews, run_file
+
+    loaded = load_fake_reviews(experiment)
+    if check:
+        print(f"{experiment}: fine")
+        return
+    show_logs(quiet)
+    folder = out or Path("runs") / loaded.name
+    context = RunContext(seed=loaded.seeds[0], folder=folder, progress=not quiet)
+    print(table(run_file(loaded, context)))
+    print(f"written: {folder / 'fake-reviews.json'} and .md")
 
 
 def _say(attacked: Any, out: Path | None) -> None:

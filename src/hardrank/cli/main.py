@@ -14,6 +14,7 @@ from hardrank.cli import (
     data,
     detect,
     doctor,
+    gan,
     harden,
     leaderboard,
     recommend,
@@ -74,6 +75,7 @@ app.add_typer(report.app, name="report")
 app.add_typer(attack.app, name="attack")
 app.add_typer(detect.app, name="detect")
 app.add_typer(leaderboard.app, name="leaderboard")
+app.add_typer(gan.app, name="gan")
 app.command("doctor")(doctor.doctor)
 
 

@@ -95,7 +95,7 @@ class TwoStage:
     kind: Literal["two-stage"] = "two-stage"
     base: BaseDetector = Combined()
     """Scores users first."""
-    suspects: Annotated[tuple[Part, ...], Len(min_length=1)] = (0.03, 0.1, 0.3)
+    suspects: Annotated[tuple[Part, ...], Len(min_length=1)] = (0.03, 0.1)
     """Shares of the users, by falling score, who may make an item suspicious; each share is
     tried, and the evidence made good for their number."""
     weight: NonNegative = 4.0

@@ -7,8 +7,8 @@ from scipy import sparse
 
 from hardrank.context import RunContext
 from hardrank.data import Dataset
-from hardrank.detection.fits import surge
-from hardrank.detection.parts import Log, Numbers, judged, largest, mean_of, midranks, read
+from hardrank.detection.fits import misfit, surge
+from hardrank.detection.parts import Log, Numbers, judged, largest, mean_of, read
 from hardrank.types import Count, Floats, spec
 
 __all__ = ["TextMismatch"]
@@ -22,7 +22,7 @@ class TextMismatch:
     user's other ones, less what the item's text has in common with the whole log (so that
     words that all texts share say nothing). It needs no second user, so it also judges an
     item that only fakes have touched, and a stuffed or copied text on an item with honest
-    users. A user's score is the mean misfit of his events (ranks among all events), grown
+    users. A user's score is the mean misfit of his events for items so popular, grown
     with the root of their number, and a third of the largest item score that he has a part in.
     """
 
@@ -39,7 +39,7 @@ class TextMismatch:
         """(U,); NaN for users with fewer than two items. Raises `SchemaError` for an unknown
         field."""
         log = read(dataset)
-        odd = _odd(self._agreement(dataset, log))
+        odd = misfit(log, self._agreement(dataset, log))
         shared = surge(odd, log)
         worst = np.nan_to_num(largest(shared[log.items], log.users, log.n_users))
         own = mean_of(odd, log.users, log.n_users) - 0.5
@@ -49,13 +49,13 @@ class TextMismatch:
         """(E,) in (0, 1); NaN for a user's only item."""
         log = read(dataset)
         found = self._agreement(dataset, log)
-        return np.where(np.isnan(found), np.nan, _odd(found)).astype(np.float32)
+        return np.where(np.isnan(found), np.nan, misfit(log, found)).astype(np.float32)
 
     def item_scores(self, dataset: Dataset) -> Floats:
         """(I,) how far the item's users read something else, in standard errors; NaN for an
         item without events."""
         log = read(dataset)
-        found = surge(_odd(self._agreement(dataset, log)), log)
+        found = surge(misfit(log, self._agreement(dataset, log)), log)
         return np.where(log.counts > 0, found, np.nan).astype(np.float32)
 
     def _agreement(self, dataset: Dataset, log: Log) -> Numbers:
@@ -79,11 +79,6 @@ class TextMismatch:
 
         loaded = load_encoder(self.encoder, max_tokens=self.max_tokens, run=RunContext())
         return loaded.encode(texts).astype(np.float64)
-
-
-def _odd(agreement: Numbers) -> Numbers:
-    """(E,) in (0, 1): the share of events that agree better; 0.5 for a user's only item."""
-    return np.where(np.isnan(agreement), 0.5, 1 - midranks(agreement))
 
 
 def _tfidf(texts: list[str]) -> Any:

@@ -22,6 +22,7 @@ from hardrank.hardening import (
     KLConsistency,
     LogitPairing,
     Mixture,
+    PamaCF,
     RDrop,
     Reweighted,
     ReweightedCrossEntropy,
@@ -49,6 +50,7 @@ AnyObjective = Annotated[
     | LogitPairing
     | MART
     | Mixture
+    | PamaCF
     | RDrop
     | Reweighted
     | ReweightedCrossEntropy

@@ -17,14 +17,14 @@ from hardrank.experiment.fake_reviews_deceptive import Deceptive, Protocol, judg
 from hardrank.experiment.fake_reviews_effect import ReviewEffect, ReviewField, review_effect
 from hardrank.experiment.fake_reviews_generated import GeneratedKey, judge_on_generated
 from hardrank.experiment.fake_reviews_measure import Judgement, ReviewDetector
-from hardrank.files import write_json
+from hardrank.files import write_json, write_text
 from hardrank.metrics.intervals import Interval
 from hardrank.models.tfidf import Tfidf
 from hardrank.recommender import ModelSpec
 from hardrank.threats.model import Budget, Promote, ThreatModel
 from hardrank.threats.model import targets as draw_targets
 
-__all__ = ["DETECTORS", "FakeReviews", "measure_effect", "run_fake_reviews", "show"]
+__all__ = ["DETECTORS", "THREAT", "FakeReviews", "measure_effect", "run_fake_reviews", "show"]
 
 DETECTORS: tuple[ReviewDetector, ...] = (NgramReviews(), StyleReviews())
 """The light ones; `ClassifierReviews` adds the text encoder."""
@@ -63,6 +63,7 @@ def run_fake_reviews(
     detectors: Sequence[ReviewDetector] = DETECTORS,
     threat: ThreatModel = THREAT,
     model: ModelSpec | None = None,
+    field: ReviewField | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     folder: Path | None = None,
     run: RunContext | None = None,
@@ -71,21 +72,21 @@ def run_fake_reviews(
     `folder`.
 
     data: a log with reviews, stars and times. deceptive: CSV file of real deceptive reviews;
-    None leaves that part out. attacks: None for all, as they are by default. model: see
-    `measure_effect`. Raises `DataError` for a log without reviews.
+    None leaves that part out. attacks: None for all, as they are by default. model and field:
+    see `measure_effect`. Raises `DataError` for a log without reviews.
     """
     chosen = [a() for a in REVIEW_ATTACKS] if attacks is None else list(attacks)
     out = FakeReviews(
         effects=tuple(
-            measure_effect(data, chosen, threat, model=model, seed=seeds[0], run=run)
+            measure_effect(
+                data, chosen, threat, model=model, field=field, seed=seeds[0], run=run
+            )
         ),
         generated=judge_on_generated(data, chosen, detectors, threat, seeds=seeds),
         deceptive={} if deceptive is None
         else judge_on_deceptive(Deceptive.load(deceptive), detectors, seeds=seeds),
     )  # fmt: skip
     if folder is not None:
-        from hardrank.files import write_text
-
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "fake-reviews.json", out.to_json())
         write_text(folder / "fake-reviews.md", show(out))

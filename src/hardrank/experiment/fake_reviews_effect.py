@@ -17,7 +17,7 @@ from hardrank.metrics.intervals import Interval, bootstrap_difference, bootstrap
 from hardrank.recommender import Recommender
 from hardrank.threats.model import Budget, Demote, Promote, ThreatModel
 from hardrank.threats.reviews import ReviewAttack, ReviewView, play_reviews
-from hardrank.types import Count, GoalKind, Surface, spec
+from hardrank.types import Count, GoalKind, LogKnowledge, Surface, spec
 
 __all__ = ["MovedReviews", "ReviewEffect", "ReviewField", "review_effect"]
 
@@ -47,6 +47,7 @@ class MovedReviews:
     only what a generator does beyond it is its own.
     """
 
+    needs: ClassVar[LogKnowledge] = "catalogue"
     surfaces: ClassVar[tuple[Surface, ...]] = ("reviews",)
     goals: ClassVar[tuple[GoalKind, ...]] = ("promote", "demote")
     kind: Literal["moved-reviews"] = "moved-reviews"

@@ -97,6 +97,14 @@ ADVICE = {
         source="Cai et al. 2018",
         where="the site of its parts",
     ),
+    "pama-cf": Advice(
+        changes="as `apr`, with a radius for each user by the length of the user's vector",
+        take="poisoned logs and matrix factorisation, where a target is to be kept off the lists",
+        leave="sequence models: they have no vectors of users, see `user-adaptive`",
+        source="Zhang et al. 2024",
+        where="`user-vectors` and `item-vectors`",
+        needs="vectors of users",
+    ),
     "r-drop": Advice(
         changes="adds the divergence of two draws of dropout",
         take="a regulariser without any attack",

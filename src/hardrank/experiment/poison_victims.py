@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 
-from hardrank.audits.poisoning import Seen, look
+import numpy as np
+
 from hardrank.context import RunContext, derive
 from hardrank.data import Dataset
 from hardrank.data.splits import Split
+from hardrank.errors import LeakError
 from hardrank.experiment.poison_spec import Defence
 from hardrank.models import Model
+from hardrank.recommender import Recommender
 from hardrank.training import bound_objective
-from hardrank.types import Ints
 
-__all__ = ["Arm", "arms_of", "seen_by"]
+__all__ = ["Arm", "arms_of", "refuse_held_out", "trained"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,15 +45,33 @@ def arms_of(victims: dict[str, Model], defences: tuple[Defence, ...]) -> list[Ar
     ]
 
 
-def seen_by(
-    arm: Arm, log: Dataset, split: Split, targets: Ints, *, seed: int, run: RunContext
-) -> Seen:
-    """Train on the log, then look at what the test users see. targets: (T,) item rows."""
+def trained(arm: Arm, log: Dataset, split: Split, *, seed: int, run: RunContext) -> Recommender:
+    """The arm's victim, fitted to the log and to nothing else.
+
+    Raises `LeakError` when the log holds a held-out event: a victim that was trained on what
+    it is asked about shows neither quality nor exposure.
+    """
+    refuse_held_out(log, split)
     objective = arm.defence.objective if arm.defence else None
     if objective is not None:
         objective = bound_objective(  # type: ignore[assignment]
             objective, users=log.users["user_id"].to_list(), items=log.items["item_id"].to_list()
         )
     context = RunContext(seed=derive(seed, "victim", arm.label), cache=run.cache)
-    model = arm.spec.fit(log, context, valid=split.valid, objective=objective)
-    return look(model, split.test, targets)
+    return arm.spec.fit(log, context, valid=split.valid, objective=objective)
+
+
+def refuse_held_out(log: Dataset, split: Split) -> None:
+    """Raises `LeakError` with the first held-out pair that is an event of the log."""
+    users = log.events["user"].to_numpy().astype(np.int64)
+    have = np.unique(users * log.n_items + log.event_items)
+    for name, part in (("test", split.test), ("validation", split.valid)):
+        keys = part.queries.users * log.n_items + part.targets
+        if (found := np.flatnonzero(np.isin(keys, have))).size:
+            user, item = part.queries.users[found[0]], part.targets[found[0]]
+            raise LeakError(
+                f"user '{log.users['user_id'][int(user)]}' and item "
+                f"'{log.items['item_id'][int(item)]}' of the {name} set are in the log that a "
+                "victim is to be trained on",
+                remedy="train victims on the training part of the split, poisoned or not",
+            )

@@ -17,7 +17,17 @@ from hardrank.generators.ratings import (
 )
 from hardrank.types import Floats, Ints
 
-__all__ = ["AushBatch", "AushLosses", "AushNetworks", "AushTask", "train_aush"]
+__all__ = [
+    "AushBatch",
+    "AushLosses",
+    "AushNetworks",
+    "AushTask",
+    "judge_loss",
+    "stripped",
+    "template",
+    "train_aush",
+    "writer_losses",
+]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -86,19 +96,10 @@ class AushNetworks(nn.Module):
             return written * known
         return highest(written, torch.ones_like(known), known.sum(1), width=0.25)
 
-    def complete(
-        self, log: RatingLog, task: AushTask, user: int, generator: torch.Generator
-    ) -> tuple[Ints, Floats, Floats]:
-        """A template of this user: the rows of its fillers in the order of his history (N,),
-        their values (N,), and those that are written for the selected items (S,)."""
-        batch = stripped(log.rows(np.asarray([user])), task, generator)
-        history = log.items[log.offsets[user] : log.offsets[user + 1]]
-        _, first = np.unique(history, return_index=True)
-        kept = batch.fillers[0].numpy()
-        rows = history[np.sort(first)]
-        rows = rows[kept[rows] > 0]
+    def rate(self, batch: AushBatch) -> Floats:
+        """(B, S) as `write`, without a gradient."""
         with torch.no_grad():
-            return rows, kept[rows], self.write(batch.fillers)[0].numpy()
+            return np.asarray(self.write(batch.fillers).numpy())
 
     def logits(self, fillers: Tensor, chosen: Tensor) -> Tensor:
         """(B,) above 0: taken for a real user's."""
@@ -144,6 +145,17 @@ def stripped(rows: Tensor, task: AushTask, generator: torch.Generator) -> AushBa
         return AushBatch(torch.zeros_like(rows), real)
     least = luck.topk(kept, dim=1).values[:, -1:]
     return AushBatch(rows * (free & (luck >= least)), real)
+
+
+def template(
+    log: RatingLog, task: AushTask, user: int, generator: torch.Generator
+) -> tuple[Ints, AushBatch]:
+    """A template of this user, and the rows of its fillers in the order of his history."""
+    batch = stripped(log.rows(np.asarray([user])), task, generator)
+    history = log.items[log.offsets[user] : log.offsets[user + 1]]
+    _, first = np.unique(history, return_index=True)
+    rows = history[np.sort(first)]
+    return rows[batch.fillers[0].numpy()[rows] > 0], batch
 
 
 def train_aush(log: RatingLog, task: AushTask, generator: torch.Generator) -> AushNetworks:

@@ -97,6 +97,11 @@ class InterestGan:
     """Decay of the running mean of the generator's weights that is the result; 0 takes the
     last weights."""
 
+    alarms: Literal["raise", "stop"] = "raise"
+    """What a failed health check does. `raise`: training fails, and says why. `stop`: training
+    ends, the weights of the last round without a symptom are the result, and the reason is
+    among its warnings."""
+
     @model_validator(mode="after")
     def _bounded(self) -> "InterestGan":
         if self.loss == "wasserstein" and not self.penalty and not self.spectral:

@@ -60,8 +60,8 @@ class InterestGenerator:
 
         length: items of each; None for as many as the condition has (of an empty condition:
         a real profile's). keep: None draws freely, whatever the condition holds, in the order
-        of the draw. A share in [0, 1] edits the condition: at least that share of its items
-        stays, in its place; the rest makes way for items that it does not hold. noise: (Q, Z),
+        of the draw. A share in [0, 1] edits the condition: that share of its items (of
+        `length`, where that is less; rounded up) stays, in its place; the rest makes way for items that it does not hold. noise: (Q, Z),
         which decides everything that is random, lengths apart; None draws it. never: item rows
         that are not drawn.
 
@@ -206,7 +206,7 @@ def _drawn(perturbed: Floats, own: Ints, wanted: int, keep: Share | None) -> Int
         if wanted > free:
             raise DataError(f"a profile of {wanted} items from {free} that may be drawn")
         return _highest(perturbed, wanted)
-    stay = min(int(np.ceil(keep * len(own) - 1e-9)), wanted, len(own))
+    stay = int(np.ceil(keep * min(len(own), wanted) - 1e-9))
     kept = set(own[_highest(perturbed[own], stay)].tolist())
     others = perturbed.copy()
     others[own] = NEVER

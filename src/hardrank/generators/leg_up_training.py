@@ -246,25 +246,28 @@ def _train(
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Tutors:
-    """What no target changes: a generator that knows how users rate, and the surrogate."""
+    """What no target changes: a generator that knows how users rate, and the surrogates."""
 
     networks: LegUpNetworks
-    surrogate: Surrogate
+    surrogates: tuple[Surrogate, ...]
     _last: ClassVar[dict[tuple[Any, ...], "Tutors"]] = {}
 
     @classmethod
     def of(
-        cls, train: Dataset, log: RatingLog, plan: LegUpPlan, surrogate: SurrogateUnion,
-        run: RunContext,
+        cls, train: Dataset, log: RatingLog, plan: LegUpPlan,
+        surrogates: tuple[SurrogateUnion, ...], run: RunContext,
     ) -> "Tutors":  # fmt: skip
-        """Trained, or those of the last call if log, plan, surrogate and seed are the same.
+        """Trained, or those of the last call if log, plan, surrogates and seed are the same.
 
         All randomness follows from the run's seed, so the memory saves time and nothing else.
         """
-        key = (train.fingerprint, plan, surrogate, run.seed)
+        key = (train.fingerprint, plan, surrogates, run.seed)
         if key not in cls._last:
             generator = torch.Generator().manual_seed(derive(run.seed, "pretraining"))
-            made = cls(networks=pretrain(log, plan, generator), surrogate=surrogate.fit(train, run))
+            made = cls(
+                networks=pretrain(log, plan, generator),
+                surrogates=tuple(surrogate.fit(train, run) for surrogate in surrogates),
+            )
             cls._last.clear()
             cls._last[key] = made
         return cls._last[key]

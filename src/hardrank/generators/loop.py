@@ -10,7 +10,7 @@ was killed and started again in the same folder ends with the same weights to th
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,23 @@ def fit(
     mark = _fingerprint(spec, train, run.seed, vectors, pressure, start)
     if path:
         state.resume(path, mark, pressure)
+    good = _weights(state) if start is not None or state.step else None
+    try:
+        for weights in _rounds(spec, bags, state, run, path, mark, pressure, hook):
+            good = weights
+    except Diverged as error:
+        if spec.alarms == "raise" or good is None:
+            raise
+        state.warnings.append(f"{error}; training ended there")
+        return _result(spec, state, bags, good)
+    return _result(spec, state, bags, state.best or _weights(state))
+
+
+def _rounds(
+    spec: InterestGan, bags: Bags, state: State, run: RunContext, path: Path | None, mark: str,
+    pressure: Pressure | None, hook: Hook | None,
+) -> Iterator[dict[str, Tensor]]:  # fmt: skip
+    """All rounds to come; gives the weights after each that has no symptom."""
     todo = range(state.step, spec.steps)
     before, begun = _copies(state), time.monotonic()
     said_of: list[dict[str, float]] = []
@@ -81,7 +98,7 @@ def fit(
                 step=step * spec.critic_steps + turn,
             )  # fmt: skip
         draws = step_seed(run.seed, "generator", step)
-        fakes = fakes_of(state.generator, batch, spec, draws)
+        fakes = fakes_of(state.generator, batch, spec, draws)  # a fresh one, after the D step
         said |= generator_step(
             state.generator, state.critic, state.climbs, batch, fakes, spec, draws,
             adversarial=spec.adversarial if step >= spec.warmup else 0.0, pressure=pressure,
@@ -90,17 +107,24 @@ def fit(
         state.average.update(step + 1)
         said_of.append(said)
         state.step = step + 1
-        if state.step % spec.every == 0 or state.step == spec.steps:
-            row = _row(said_of, state, before, batch, fakes, time.monotonic() - begun)
-            _end_round(row, spec, state, batch, pressure, hook, run.seed)
-            _alarm(row, state, path)
-            if path and state.monitor.well:
+        if state.step % spec.every and state.step < spec.steps:
+            continue
+        row = _row(said_of, state, before, batch, fakes, time.monotonic() - begun)
+        _end_round(row, spec, state, batch, pressure, hook, run.seed)
+        _alarm(row, state, path)
+        if state.monitor.well:
+            yield _weights(state)
+            if path:
                 state.save(path, mark, pressure)
-            if run.folder:
-                lines = (json.dumps(entry) + "\n" for entry in state.log)
-                write_text(run.folder / "rounds.jsonl", "".join(lines))
-            before, said_of, begun = _copies(state), [], time.monotonic()
-    return _result(spec, state, bags)
+        if run.folder:
+            lines = (json.dumps(entry) + "\n" for entry in state.log)
+            write_text(run.folder / "rounds.jsonl", "".join(lines))
+        before, said_of, begun = _copies(state), [], time.monotonic()
+
+
+def _weights(state: State) -> dict[str, Tensor]:
+    """Copies of the generator's parameters as they would be the result now."""
+    return {k: p.detach().clone() for k, p in _chosen(state).items()}
 
 
 def _trainable(train: Dataset) -> Bags:
@@ -231,7 +255,7 @@ def _end_round(
         if hook is not None:
             hook(entry)
     if spec.patience and _score(row) <= min(map(_score, state.history)):
-        state.best = {k: p.detach().clone() for k, p in _chosen(state).items()}
+        state.best = _weights(state)
 
 
 def _score(row: Mapping[str, float]) -> float:
@@ -277,11 +301,12 @@ def _chosen(state: State) -> dict[str, Tensor]:
     return state.average.means or dict(state.generator.named_parameters())
 
 
-def _result(spec: InterestGan, state: State, bags: Bags) -> InterestGenerator:
-    chosen = state.best or _chosen(state)
+def _result(
+    spec: InterestGan, state: State, bags: Bags, chosen: Mapping[str, Tensor]
+) -> InterestGenerator:
     with torch.no_grad():
         for name, parameter in state.generator.named_parameters():
-            parameter.copy_(chosen[name].clone())
+            parameter.copy_(chosen[name])
     state.generator.eval()
     state.critic.eval()
     return InterestGenerator(

@@ -13,6 +13,7 @@ from hardrank.hardening.kl_consistency import KLConsistency
 from hardrank.hardening.logit_pairing import LogitPairing
 from hardrank.hardening.mart import MART
 from hardrank.hardening.mixture import Mixture, Part
+from hardrank.hardening.pamacf import PamaCF
 from hardrank.hardening.r_drop import RDrop
 from hardrank.hardening.reweighting import Reweighted
 from hardrank.hardening.sample_masking import SampleMasking
@@ -46,6 +47,7 @@ __all__ = [
     "KLConsistency",
     "LogitPairing",
     "Mixture",
+    "PamaCF",
     "Part",
     "Phase",
     "Phases",

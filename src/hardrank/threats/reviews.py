@@ -17,7 +17,7 @@ from hardrank.errors import DataError, FoulPlay, Unsupported
 from hardrank.threats.court import label
 from hardrank.threats.match import Match
 from hardrank.threats.model import Budget, Demote, Promote, ThreatModel, aim_at
-from hardrank.types import GoalKind, Ints, Share, Surface
+from hardrank.types import GoalKind, Ints, LogKnowledge, Share, Surface
 from hardrank.wording import split
 
 __all__ = ["Opinion", "ReviewAttack", "ReviewView", "check_reviews", "play_reviews"]
@@ -89,6 +89,8 @@ class ReviewView:
 class ReviewAttack(Protocol):
     """A frozen bag of hyperparameters you can call: fake reviews of one item."""
 
+    needs: ClassVar[LogKnowledge]
+    """`"catalogue"`: what is public, reviews included."""
     surfaces: ClassVar[tuple[Surface, ...]]
     """`("reviews",)`"""
     goals: ClassVar[tuple[GoalKind, ...]]

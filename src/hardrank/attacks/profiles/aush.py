@@ -76,7 +76,7 @@ class Aush:
         self, view: LogView, goal: Promote | Demote, budget: Budget, rng: np.random.Generator
     ) -> Patch:
         """Raises `DataError` for a log without events."""
-        from hardrank.generators.aush_training import train_aush
+        from hardrank.generators.aush_training import template, train_aush
         from hardrank.generators.ratings import RatingLog, seeded
 
         if not view.train.n_events:
@@ -84,14 +84,16 @@ class Aush:
         profiles, most = limits(budget)
         log, generator = RatingLog.of(view.train), seeded(rng)
         task = self._task(view, room=max(most - len(view.targets), 0))
-        networks = train_aush(log, task, generator)
+        networks = train_aush(log, task, generator) if len(task.selected) else None
         users = rng.permutation(log.templates(task.fillers, profiles))
 
         def fill(number: int, _: int) -> Draft:
             user = int(users[number % len(users)])
-            fillers, ratings, told = networks.complete(log, task, user, generator)
-            chosen = self._chosen(task, told, rated=bool(log.levels))
-            return _mixed(log, (fillers, ratings), (task.selected[chosen], told[chosen]), rng)
+            fillers, batch = template(log, task, user, generator)
+            told = np.zeros(0, np.float32) if networks is None else networks.rate(batch)[0]
+            chosen = self._chosen(told, rated=bool(log.levels))
+            own = fillers, batch.fillers[0].numpy()[fillers]
+            return _mixed(log, own, (task.selected[chosen], told[chosen]), rng)
 
         return written(view, goal, budget, rng, fill=fill, manner=self.manner)
 
@@ -116,7 +118,7 @@ class Aush:
             weights=AushLosses(self.adversarial, self.reconstruction, self.shilling),
         )  # fmt: skip
 
-    def _chosen(self, task: "AushTask", told: Floats, *, rated: bool) -> Ints:
+    def _chosen(self, told: Floats, *, rated: bool) -> Ints:
         """Which of the selected items come into the profile: all, or the most preferred."""
         count = len(told) if rated else min(self.selected, len(told))
         return np.argsort(-told, kind="stable")[:count]

@@ -53,6 +53,8 @@ class CraftedProfiles:
     """What is climbed; see `hardrank.surrogates.Aim`."""
     audience: Annotated[float, Gt(0), Le(1)] = 1.0
     """Share of the eligible users whose lists are aimed at, those nearest to listing first."""
+    sharpness: Positive = 1.0
+    """How nearly the soft share of lists that is climbed is the hard one."""
     steps: Count = 60
     """Of Adam, for each set of profiles."""
     learning_rate: Positive = 0.05
@@ -78,7 +80,7 @@ class CraftedProfiles:
         crowd = recruited(view, budget, rng, self.lengths)
         if not crowd.sizes.size:
             return Patch()
-        aim = Aim(k=goal.k, loss=self.loss, audience=self.audience)
+        aim = Aim(k=goal.k, loss=self.loss, audience=self.audience, sharpness=self.sharpness)
         jury = sworn(view, usual(view, self.surrogates), aim, rng)
 
         def write(selection: "Tensor") -> Patch:

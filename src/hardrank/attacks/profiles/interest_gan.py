@@ -10,7 +10,7 @@ from hardrank.attacks.profiles.parts import Draft, Manner, limits, rated, writte
 from hardrank.context import RunContext
 from hardrank.data import Dataset, Patch
 from hardrank.generators.interest_gan import InterestGan
-from hardrank.surrogates import AlsSurrogate, Surrogate, SurrogateSpec
+from hardrank.surrogates import EaseSurrogate, Surrogate, SurrogateSpec
 from hardrank.threats import Budget, Demote, Promote
 from hardrank.threats.log import LogView
 from hardrank.types import (
@@ -20,6 +20,7 @@ from hardrank.types import (
     Natural,
     NonNegative,
     Positive,
+    Share,
     Surface,
     spec,
 )
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from hardrank.generators.interest_generator import InterestGenerator
 
 __all__ = ["InterestGanProfiles"]
+
+_ROUND = 10
+"""Steps between two looks at the health of a generator that learns to promote: a steep aim
+makes all profiles alike, and then the last good ones are taken."""
 
 
 @spec
@@ -48,14 +53,17 @@ class InterestGanProfiles:
     kind: Literal["interest-gan"] = "interest-gan"
     gan: InterestGan = InterestGan()
     """Of the training without an aim; its `beta` is not read."""
-    beta: NonNegative = 3.0
+    beta: NonNegative = 5.0
     """Length of the recommender's gradient, as a share of the GAN's."""
-    surrogate: SurrogateSpec = AlsSurrogate()
-    """The attacker's own recommender."""
+    surrogate: SurrogateSpec = EaseSurrogate()
+    """The attacker's own recommender. `ease` is exact, and only for some thousand items."""
     steps: Natural = 60
     """For each target."""
     learning_rate: Positive = 1e-2
     """Of the generator, in these steps."""
+    keep: Share | None = None
+    """Share of a real user's items that stay in each profile; None draws all of them. The more
+    stay, the more a profile looks real and the less it promotes."""
     manner: Manner = Manner()
     """Where the target stands, and when it all happens."""
 
@@ -70,7 +78,7 @@ class InterestGanProfiles:
         model = self._aimed(view, profiles, length, rng)
         histories = view.train.histories()
         users = rng.choice(np.flatnonzero(histories.lengths >= 2), size=profiles)
-        drawn = model.sample(histories.take(users), rng, length=length, never=view.targets)
+        drawn = model.sample(histories.take(users), rng, length=length, keep=self.keep, never=view.targets)
 
         def fill(n: int, size: int) -> Draft:
             rows = rng.permutation(drawn[n][:size])
@@ -92,8 +100,8 @@ class InterestGanProfiles:
             targets=view.targets, profiles=profiles, length=length + len(view.targets),
         ) if self.beta else None  # fmt: skip
         how = replace(
-            self.gan, steps=self.steps, warmup=0, every=max(self.steps // 3, 1), patience=0,
-            average=0.0, beta=self.beta, learning_rate=self.learning_rate,
+            self.gan, steps=self.steps, warmup=0, every=_ROUND, patience=0, average=0.0,
+            beta=self.beta, learning_rate=self.learning_rate, alarms="stop",
         )  # fmt: skip
         seed = int(rng.integers(2**62))
         return how.fit(view.train, RunContext(seed=seed), pressure=pressure, start=model)

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from hardrank.attacks.profiles.parts import Draft, Manner, limits, written
+from hardrank.attacks.profiles.selection import usual
 from hardrank.context import RunContext, derive
 from hardrank.data import Patch
 from hardrank.errors import DataError
-from hardrank.surrogates import Aim, AlsSurrogate, SurrogateSpec
+from hardrank.surrogates import Aim, SurrogateSpec
 from hardrank.threats import Budget, Demote, Promote
 from hardrank.threats.log import LogView
 from hardrank.types import (
@@ -51,10 +52,11 @@ class LegUp:
     goals: ClassVar[tuple[GoalKind, ...]] = ("promote",)
     rated: ClassVar[bool] = False
     kind: Literal["leg-up"] = "leg-up"
-    surrogate: SurrogateSpec = AlsSurrogate()
-    """The attacker's own recommender."""
+    surrogates: tuple[SurrogateSpec, ...] = ()
+    """The attacker's own recommenders, whose losses add up; none for the usual ones, EASE (of
+    a catalogue that it can hold) and ALS."""
     aim: Aim = Aim()
-    """What the surrogate's lists are to look like."""
+    """What the surrogates' lists are to look like."""
     outside: Share = 0.2
     """Of the events beside the target that need not be the template's."""
     adversarial: NonNegative = 1.0
@@ -62,7 +64,7 @@ class LegUp:
     reconstruction: NonNegative = 1.0
     """Weight of having and rating what the template's user has and rates."""
     promotion: NonNegative = 10.0
-    """Weight of the surrogate's loss; 0 forges users who only look real."""
+    """Weight of the surrogates' loss; 0 forges users who only look real."""
     width: Count = 128
     """Of the hidden layers."""
     pretraining: Natural = 200
@@ -79,7 +81,7 @@ class LegUp:
     def __call__(
         self, view: LogView, goal: Promote | Demote, budget: Budget, rng: np.random.Generator
     ) -> Patch:
-        """Raises `DataError` for a log without events, and what the surrogate refuses."""
+        """Raises `DataError` for a log without events, and what a surrogate refuses."""
         if not view.train.n_events:
             raise DataError(f"{view.train.name}: there is no user to take as a template")
         from hardrank.generators.ratings import RatingLog
@@ -115,10 +117,12 @@ class LegUp:
         from hardrank.generators.ratings import seeded
 
         seed = derive(view.run.seed, self.kind)
-        tutors = Tutors.of(view.train, log, plan, self.surrogate, RunContext(seed=seed))
+        chosen = tuple(usual(view, self.surrogates))
+        tutors = Tutors.of(view.train, log, plan, chosen, RunContext(seed=seed))
 
         def promotion(selection: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            return tutors.surrogate.promotion(selection, targets, self.aim)
+            losses = [s.promotion(selection, targets, self.aim) for s in tutors.surrogates]
+            return torch.stack([loss.float() for loss in losses]).sum()
 
         networks = aim(
             tutors.networks, log, users, plan, targets=view.targets, promotion=promotion,

@@ -43,7 +43,10 @@ class Pga:
     kind: Literal["pga"] = "pga"
     surrogate: AlsSurrogate = AlsSurrogate()
     """The factorisation."""
-    steps: Count = 60
+    restarts: Count = 3
+    """Factorisations from other random starts that are climbed together: the slope of one
+    alone exploits its own errors."""
+    steps: Count = 30
     learning_rate: Positive = 0.2
     """How far the entry of a row with the steepest slope moves in one step."""
     adapting: Count = 10
@@ -59,7 +62,7 @@ class Pga:
         crowd = invented(view, budget, rng, self.lengths)
         if not crowd.sizes.size:
             return Patch()
-        jury = sworn(view, (self.surrogate,), Aim(k=goal.k), rng)
+        jury = sworn(view, (self.surrogate,) * self.restarts, Aim(k=goal.k), rng)
         soft = _begun(view, crowd, rng)
         best, least = rounded(crowd, soft), np.inf
         for step in range(self.steps):

@@ -33,7 +33,8 @@ class RevAdv:
     take the adversarial loss of the real users' lists, move the fakes against its gradient
     through the last unrolled steps, project. Differences from the paper: the loss is that
     of `hardrank.surrogates.Aim`, not a cross-entropy over all items; the outer optimiser is
-    Adam; rows are projected on [0, 1] with a bounded sum, and rounded at the end.
+    Adam; several surrogates are trained; rows are projected on [0, 1] with a bounded sum, and
+    rounded at the end.
     """
 
     needs: ClassVar[LogKnowledge] = "log"
@@ -43,7 +44,10 @@ class RevAdv:
     kind: Literal["rev-adv"] = "rev-adv"
     surrogate: UnrolledSurrogate = UnrolledSurrogate()
     """What is trained inside, and how many of its steps are unrolled."""
-    steps: Count = 40
+    restarts: Count = 3
+    """Surrogates from other random starts that are climbed together: the slope of one alone
+    exploits its own errors."""
+    steps: Count = 30
     """Of the outer loop."""
     learning_rate: Positive = 0.05
     """Of Adam, in events of 0 to 1."""
@@ -60,7 +64,7 @@ class RevAdv:
         crowd = recruited(view, budget, rng, self.lengths)
         if not crowd.sizes.size:
             return Patch()
-        jury = sworn(view, (self.surrogate,), Aim(k=goal.k), rng)
+        jury = sworn(view, (self.surrogate,) * self.restarts, Aim(k=goal.k), rng)
         soft = _begun(crowd, rng).requires_grad_(True)
         optimiser = torch.optim.Adam([soft], lr=self.learning_rate)
         best, least = rounded(crowd, soft.detach()), np.inf

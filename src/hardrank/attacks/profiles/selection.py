@@ -155,11 +155,13 @@ class Jury:
 def sworn(
     view: LogView, chosen: Sequence[SurrogateSpec], aim: Aim, rng: np.random.Generator
 ) -> Jury:
-    """A jury trained on the clean log."""
+    """A jury trained on the clean log, each member from a seed of its own."""
     import torch
 
-    run = RunContext(seed=int(rng.integers(2**31)))
-    members = tuple(s.fit(view.train, run) for s in chosen)
+    seeds = rng.integers(2**31, size=len(chosen)).tolist()
+    members = tuple(
+        s.fit(view.train, RunContext(seed=n)) for s, n in zip(chosen, seeds, strict=True)
+    )
     return Jury(members=members, aim=aim, targets=torch.as_tensor(view.targets))
 
 

@@ -20,7 +20,7 @@ from hardrank.data import Patch
 from hardrank.language.chat import AnyWriter
 from hardrank.threats.model import Budget, Demote, Promote
 from hardrank.threats.reviews import Opinion, ReviewView
-from hardrank.types import Count, GoalKind, Ints, NonNegative, Surface, spec
+from hardrank.types import Count, GoalKind, Ints, LogKnowledge, NonNegative, Surface, spec
 
 __all__ = ["LanguageModelReviews"]
 
@@ -40,6 +40,7 @@ class LanguageModelReviews:
     `examples` real reviews.
     """
 
+    needs: ClassVar[LogKnowledge] = "catalogue"
     surfaces: ClassVar[tuple[Surface, ...]] = ("reviews",)
     goals: ClassVar[tuple[GoalKind, ...]] = ("promote", "demote")
     kind: Literal["language-model-reviews"] = "language-model-reviews"

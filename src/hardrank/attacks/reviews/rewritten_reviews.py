@@ -22,7 +22,7 @@ from hardrank.language.forms import like, shell
 from hardrank.language.wordnet import Thesaurus, find_wordnet
 from hardrank.threats.model import Budget, Demote, Promote
 from hardrank.threats.reviews import Opinion, ReviewView
-from hardrank.types import Count, GoalKind, Share, Surface, spec
+from hardrank.types import Count, GoalKind, LogKnowledge, Share, Surface, spec
 from hardrank.wording import split
 
 __all__ = ["RewrittenReviews"]
@@ -41,6 +41,7 @@ class RewrittenReviews:
     `writer` a language model rewrites instead.
     """
 
+    needs: ClassVar[LogKnowledge] = "catalogue"
     surfaces: ClassVar[tuple[Surface, ...]] = ("reviews",)
     goals: ClassVar[tuple[GoalKind, ...]] = ("promote", "demote")
     kind: Literal["rewritten-reviews"] = "rewritten-reviews"

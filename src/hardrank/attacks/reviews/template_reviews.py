@@ -15,7 +15,7 @@ from hardrank.attacks.reviews.parts import (
 from hardrank.data import Patch
 from hardrank.threats.model import Budget, Demote, Promote
 from hardrank.threats.reviews import Opinion, ReviewView
-from hardrank.types import Count, GoalKind, Share, Surface, spec
+from hardrank.types import Count, GoalKind, LogKnowledge, Share, Surface, spec
 from hardrank.wording import split
 
 __all__ = ["TemplateReviews"]
@@ -66,6 +66,7 @@ class TemplateReviews:
     item's title; where it has none, "product" stands there. Lengths are those of real reviews.
     """
 
+    needs: ClassVar[LogKnowledge] = "catalogue"
     surfaces: ClassVar[tuple[Surface, ...]] = ("reviews",)
     goals: ClassVar[tuple[GoalKind, ...]] = ("promote", "demote")
     kind: Literal["template-reviews"] = "template-reviews"
