@@ -14,7 +14,10 @@ from hardrank.attacks.profiles.obfuscated import Obfuscated
 from hardrank.testing.profiles import ProfileAttackContract
 
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(ProfileAttackSpec)
-_BRISK = {"steps": 2, "pretraining": 2, "epochs": 1, "width": 8, "batch": 8}
+_BRISK = {
+    "steps": 2, "pretraining": 2, "epochs": 1, "width": 8, "batch": 8,
+    "gan": {"width": 8, "warmup": 2, "batch_size": 8},
+}  # fmt: skip
 """What a learned attack is told here where it knows such a key, so that it trains for a
 moment."""
 _FEW = 4

@@ -15,6 +15,7 @@ from tests.detection.planted_profiles import (
     with_fakes,
 )
 
+from hardrank.data.sources import MovieLens
 from hardrank.detection import (
     Bursts,
     Combined,
@@ -26,6 +27,7 @@ from hardrank.detection import (
     Rings,
     TextMismatch,
     UnRap,
+    calibrated,
     combine,
 )
 from hardrank.testing.logs import taste_log
@@ -208,3 +210,30 @@ def test_combined_is_the_mean_rank_or_the_largest_distance():
 def test_combined_finds_attacks_of_either_kind(kind):
     log = wide_log()
     assert auroc(*judged_by(Combined(), with_fakes(log, kind(log)))) >= 0.9
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_copied_profiles_in_real_ratings(data_folder, seed):
+    """ML-100K, 50 copies of 91 of a real user's events with one target: the target is the most
+    suspicious item of all, and its fakes are found without a rating or a time being read."""
+    log = MovieLens(path=data_folder / "ml-100k" / "raw").load()
+    nothing = {"rating": pl.Float32(), "time": pl.Int64()}
+    log = replace(
+        log,
+        events=log.events.with_columns(
+            pl.lit(None, dtype=kind).alias(name) for name, kind in nothing.items()
+        ),
+    )
+    rng = np.random.default_rng(seed)
+    target = int(rng.choice(np.flatnonzero((log.counts >= 5) & (log.counts <= 30))))
+    long = np.flatnonzero(np.diff(log.offsets) >= 91)
+    own = [log.event_items[log.offsets[u] : log.offsets[u + 1]] for u in rng.choice(long, 50)]
+    fakes = [[*rng.choice(i[i != target], 90, replace=False).tolist(), target] for i in own]
+    data, fake = with_fakes(log, fakes)
+    detector = InterestConsistency()
+    assert np.nanargmax(detector.item_scores(data)) == target
+    assert auroc(fake, detector(data)) >= 0.98
+    touched = np.isin(np.arange(data.n_users), data.events["user"].to_numpy()[
+        data.event_items == target])  # fmt: skip
+    # honest users of the target are suspected with it, hardly anybody else is
+    assert np.nan_to_num(calibrated(detector(data)))[~touched].mean() < 0.01

@@ -239,7 +239,7 @@ def test_the_whole_run_is_written(tmp_path: Path) -> None:
 
 def test_the_example_is_a_file_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARDRANK_DATA", str(tmp_path))
-    example = Path(__file__).parents[2] / "examples" / "fake-reviews.toml"
+    example = Path(__file__).parents[2] / "examples" / "reviews" / "fake-reviews.toml"
     loaded = load_fake_reviews(example)
     assert [a.kind for a in loaded.attacks] == [
         "template-reviews", "language-model-reviews", "rewritten-reviews",

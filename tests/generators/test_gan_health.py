@@ -1,30 +1,37 @@
 """Alarms: what is planted is found in five rounds or fewer (S2-35)."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from planted_gan import SMALL, log
 from torch import Tensor
 
 from hardrank.context import RunContext
+from hardrank.data import Dataset
 from hardrank.errors import Diverged
 from hardrank.generators.health import Monitor, overlap, stale, transfer_matrix, unique_share
+from hardrank.generators.interest_gan import InterestGan
 from hardrank.generators.networks import Critic, Generator
 
 Patch = pytest.MonkeyPatch
+Rounds = Callable[[str], int]
 
 
-def _rounds(words: str, folder: Any = None) -> int:
-    """Trains until the alarm; gives the rounds that it took."""
-    seen: list[int] = []
-    with pytest.raises(Diverged, match=words):
-        SMALL.fit(
-            log(), RunContext(seed=1, folder=folder), hook=lambda entry: seen.append(entry["round"])
-        )
-    return max(seen)
+@pytest.fixture
+def rounds(gan_log: Dataset, small_gan: InterestGan) -> Callable[[str], int]:
+    def until(words: str) -> int:
+        """Trains until the alarm; gives the rounds that it took."""
+        seen: list[int] = []
+        with pytest.raises(Diverged, match=words):
+            small_gan.fit(
+                gan_log, RunContext(seed=1), hook=lambda entry: seen.append(entry["round"])
+            )
+        return max(seen)
+
+    return until
 
 
 def _wrap(patch: Patch, owner: type, name: str, change: Callable[[Tensor], Tensor]) -> None:
@@ -32,41 +39,41 @@ def _wrap(patch: Patch, owner: type, name: str, change: Callable[[Tensor], Tenso
     patch.setattr(owner, name, lambda self, *a, **k: change(old(self, *a, **k)))
 
 
-def test_a_frozen_generator_is_found(monkeypatch: Patch) -> None:
+def test_a_frozen_generator_is_found(monkeypatch: Patch, rounds: Rounds) -> None:
     """Its draws are detached, so that no gradient reaches it: the planted bug of a toolbox."""
     _wrap(monkeypatch, Generator, "forward", lambda logits: logits.detach())
-    assert _rounds("frozen: no gradient reaches the generator") <= 5
+    assert rounds("frozen: no gradient reaches the generator") <= 5
 
 
-def test_a_detached_discriminator_is_found(monkeypatch: Patch) -> None:
+def test_a_detached_discriminator_is_found(monkeypatch: Patch, rounds: Rounds) -> None:
     old = Critic.plain
     monkeypatch.setattr(Critic, "plain", lambda self, sets: old(self, sets.detach()))
     monkeypatch.setattr(Critic, "pair", lambda self, a, b: self.pair_of(
         *self.interests(a.detach(), b.detach())))  # fmt: skip
     monkeypatch.setattr("hardrank.generators.steps.gradient_penalty",
                         lambda *_: torch.zeros(()))  # fmt: skip
-    assert _rounds("detached: no gradient passes through the discriminator") <= 5
+    assert rounds("detached: no gradient passes through the discriminator") <= 5
 
 
-def test_a_constant_generator_is_found(monkeypatch: Patch) -> None:
+def test_a_constant_generator_is_found(monkeypatch: Patch, rounds: Rounds) -> None:
     """It learns, but says the same of everybody: mode collapse."""
     _wrap(monkeypatch, Generator, "forward", lambda logits: logits * 1e-9 + logits.mean(0))
-    assert _rounds("collapse: the generator gives all users") <= 5
+    assert rounds("collapse: the generator gives all users") <= 5
 
 
-def test_draws_that_are_all_alike_are_found(monkeypatch: Patch) -> None:
+def test_draws_that_are_all_alike_are_found(monkeypatch: Patch, rounds: Rounds) -> None:
     _wrap(monkeypatch, Generator, "forward", lambda logits: logits + 40 * torch.linspace(
         1, 0, logits.shape[1]))  # fmt: skip
-    assert _rounds("collapse: two draws share") <= 5
+    assert rounds("collapse: two draws share") <= 5
 
 
-def test_a_dead_discriminator_is_found(monkeypatch: Patch) -> None:
+def test_a_dead_discriminator_is_found(monkeypatch: Patch, rounds: Rounds) -> None:
     _wrap(monkeypatch, Critic, "plain", lambda logits: logits * 0)
-    assert _rounds("dead-critic: the discriminator gives all profiles the same") <= 5
+    assert rounds("dead-critic: the discriminator gives all profiles the same") <= 5
 
 
 def test_a_number_that_is_not_finite_stops_training_at_once(
-    monkeypatch: Patch, tmp_path: Any
+    monkeypatch: Patch, tmp_path: Path, gan_log: Dataset, small_gan: InterestGan
 ) -> None:
     """The last good round stays, and the reason is named."""
     old, calls = Critic.plain, [0]
@@ -77,13 +84,13 @@ def test_a_number_that_is_not_finite_stops_training_at_once(
 
     monkeypatch.setattr(Critic, "plain", late)
     with pytest.raises(Diverged, match=r"loss_critic is not finite; the last good round is kept"):
-        SMALL.fit(log(), RunContext(seed=1, folder=tmp_path))
+        small_gan.fit(gan_log, RunContext(seed=1, folder=tmp_path))
     assert (tmp_path / "checkpoint.safetensors").is_file()
 
 
-def test_with_stop_training_ends_with_the_last_good_weights(monkeypatch: Patch) -> None:
-    from dataclasses import replace
-
+def test_with_stop_training_ends_with_the_last_good_weights(
+    monkeypatch: Patch, gan_log: Dataset, small_gan: InterestGan
+) -> None:
     old, calls = Critic.plain, [0]
 
     def late(self: Critic, sets: Tensor) -> Tensor:
@@ -91,7 +98,7 @@ def test_with_stop_training_ends_with_the_last_good_weights(monkeypatch: Patch) 
         return old(self, sets) * (float("nan") if calls[0] > 80 else 1.0)
 
     monkeypatch.setattr(Critic, "plain", late)
-    model = replace(SMALL, alarms="stop").fit(log(), RunContext(seed=1))
+    model = replace(small_gan, alarms="stop").fit(gan_log, RunContext(seed=1))
     assert "not finite" in model.warnings[-1]
     assert all(bool(p.isfinite().all()) for p in model.generator.parameters())
 

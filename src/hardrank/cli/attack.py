@@ -158,7 +158,7 @@ def reviews(
 ) -> None:
     """Write fake reviews, show them to a model that reads reviews, let detectors find them.
 
-    Example: hardrank attack reviews examples/fake-reviews.toml -o runs/fake-reviews
+    Example: hardrank attack reviews examples/reviews/fake-reviews.toml -o runs/fake-reviews
     """
     from hardrank.cli.logs import show_logs
     from hardrank.context import RunContext

@@ -87,9 +87,12 @@ class TwoStage:
         log(q / (1 - q)) + weight * (d / D)**4
 
     and again with these scores. It is for attacks that promote or demote one item, and it
-    needs a base that finds some of the fakes: no truth is used. Zhou et al., PLOS ONE 10(7),
-    2015, take the item most often rated alike by suspects for the target; here it has to be
-    so beyond chance.
+    needs a base that finds some of the fakes: no truth is used. A base that reads the
+    items of a profile already, such as `boosted`, gains little, and where the fakes are few
+    it may lose: an item that real people flock to then outweighs the target.
+
+    Zhou et al., PLOS ONE 10(7), 2015, take the item most often rated alike by suspects for
+    the target; here it has to be so beyond chance.
     """
 
     kind: Literal["two-stage"] = "two-stage"

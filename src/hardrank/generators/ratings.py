@@ -118,7 +118,7 @@ def step_up(values: Tensor, threshold: Tensor, width: float = 0.1) -> Tensor:
     threshold the derivative of sigmoid((value - threshold) / width) going back.
     """
     soft = torch.sigmoid((values - threshold) / width)
-    return (values >= threshold).to(values) + soft - soft.detach()
+    return (values >= threshold).to(values) + (soft - soft.detach())
 
 
 def highest(values: Tensor, among: Tensor, counts: Tensor, width: Tensor | float = 1.0) -> Tensor:
@@ -136,7 +136,7 @@ def highest(values: Tensor, among: Tensor, counts: Tensor, width: Tensor | float
     edge = ordered.gather(1, torch.cat([wanted - 1, wanted], dim=1).clamp(0, values.shape[1] - 1))
     middle = torch.nan_to_num(edge.clamp(-1e4, 1e4)).mean(1, keepdim=True)
     soft = torch.sigmoid((values - middle) / width) * among
-    return hard + soft - soft.detach()
+    return hard + (soft - soft.detach())
 
 
 def judged_real(logits: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ def descend(optimiser: torch.optim.Optimizer, loss: Tensor, what: str) -> None:
     found: tuple[Any, ...] = torch.autograd.grad(loss, learned, allow_unused=True)
     grads = [torch.zeros_like(p) if g is None else g for p, g in zip(learned, found, strict=True)]
     if not bool(loss.isfinite()) or not all(bool(g.isfinite().all()) for g in grads):
-        raise Diverged(f"the loss of the {what} is {float(loss)}; lower learning_rate")
+        raise Diverged(f"the loss of the {what} is {float(loss.detach())}; lower learning_rate")
     for parameter, gradient in zip(learned, grads, strict=True):
         parameter.grad = gradient
     optimiser.step()

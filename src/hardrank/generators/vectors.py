@@ -233,7 +233,7 @@ def _adam(
 def _descend(optimiser: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
     if not bool(loss.isfinite()):
         raise Diverged(
-            f"the loss of the vector generator is {float(loss)} at step {step + 1}; "
+            f"the loss of the vector generator is {float(loss.detach())} at step {step + 1}; "
             "lower learning_rate or the radius"
         )
     torch.autograd.backward(loss)

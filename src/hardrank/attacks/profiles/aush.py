@@ -82,6 +82,8 @@ class Aush:
         if not view.train.n_events:
             raise DataError(f"{view.train.name}: there is no user to take as a template")
         profiles, most = limits(budget)
+        if not profiles:
+            return Patch()
         log, generator = RatingLog.of(view.train), seeded(rng)
         task = self._task(view, room=max(most - len(view.targets), 0))
         networks = train_aush(log, task, generator) if len(task.selected) else None

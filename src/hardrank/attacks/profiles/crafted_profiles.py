@@ -39,7 +39,10 @@ class CraftedProfiles:
     from the fakes again every few steps, which keeps the attack from exploiting its errors.
 
     An attacker who knows the detector also climbs with more of the real events kept, asks
-    the detector, and takes the set that ranks best by exposure and suspicion together.
+    the detector about each set, and about that of each fake user's least suspected version.
+    With exposure relative to the best set's, and suspicion the mean share of real users who
+    are suspected less than a fake one, he takes the set of the highest
+    (1 - evasion) * exposure - evasion * suspicion.
     """
 
     needs: ClassVar[LogKnowledge] = "log"
@@ -53,10 +56,10 @@ class CraftedProfiles:
     """What is climbed; see `hardrank.surrogates.Aim`."""
     audience: Annotated[float, Gt(0), Le(1)] = 1.0
     """Share of the eligible users whose lists are aimed at, those nearest to listing first."""
-    sharpness: Positive = 1.0
+    sharpness: Positive = 2.0
     """How nearly the soft share of lists that is climbed is the hard one."""
     steps: Count = 60
-    """Of Adam, for each set of profiles."""
+    """Of Adam; half as many for each set of `disguises`."""
     learning_rate: Positive = 0.05
     """Of Adam; weights of a real user's own events begin about 0.5 above the others."""
     adapting: Count = 10
@@ -67,8 +70,7 @@ class CraftedProfiles:
     disguises: tuple[Share, ...] = (0.75, 0.9)
     """Shares that are tried as well where the detector is known."""
     evasion: Share = 0.5
-    """Weight of suspicion in the choice among sets, where the detector is known; exposure
-    has the rest."""
+    """Weight of suspicion in the choice among sets, where the detector is known."""
     lengths: Lengths = "budget"
     """`budget` or `natural`: events of a fake user."""
     manner: Manner = Manner()
@@ -91,7 +93,10 @@ class CraftedProfiles:
         shares = [self.stealth]
         if view.detector is not None:
             shares += sorted({s for s in self.disguises if s > self.stealth})
-        made = [self._climbed(jury, crowd, share, rng) for share in shares]
+        made = [
+            self._climbed(jury, crowd, share, self.steps if n == 0 else (self.steps + 1) // 2, rng)
+            for n, share in enumerate(shares)
+        ]
         patches = [write(selection) for selection in made]
         if view.detector is None:
             return patches[0]
@@ -102,7 +107,7 @@ class CraftedProfiles:
         return patches[self._choice([jury.exposure(s) for s in made], doubts)]
 
     def _climbed(
-        self, jury: Jury, crowd: Crowd, share: float, rng: np.random.Generator
+        self, jury: Jury, crowd: Crowd, share: float, steps: int, rng: np.random.Generator
     ) -> "Tensor":
         """(P, I) of 0 and 1: the best selection since the surrogates last learnt."""
         import torch
@@ -111,7 +116,7 @@ class CraftedProfiles:
         weights = (0.5 * crowd.own + noise).requires_grad_(True)
         optimiser = torch.optim.Adam([weights], lr=self.learning_rate)
         best, least = rounded(crowd, weights.detach(), share), np.inf
-        for step in range(self.steps):
+        for step in range(steps):
             if step and step % self.adapting == 0:
                 jury, least = jury.adapted(best), np.inf
             now = rounded(crowd, weights.detach(), share)
@@ -122,11 +127,9 @@ class CraftedProfiles:
         return best
 
     def _choice(self, exposures: list[float], doubts: list[Floats]) -> int:
-        from scipy.stats import rankdata
-
-        by_exposure = rankdata([-e for e in exposures])
-        by_doubt = rankdata([d.mean() for d in doubts])
-        return int(np.argmin((1 - self.evasion) * by_exposure + self.evasion * by_doubt))
+        listed = np.asarray(exposures) / (max(exposures) or 1.0)
+        suspected = np.asarray([d.mean() for d in doubts])
+        return int(np.argmax((1 - self.evasion) * listed - self.evasion * suspected))
 
 
 def _suspicion(view: LogView, detector: Detector, patch: Patch) -> Floats:

@@ -52,7 +52,9 @@ class InterestGanProfiles:
     rated: ClassVar[bool] = False
     kind: Literal["interest-gan"] = "interest-gan"
     gan: InterestGan = InterestGan()
-    """Of the training without an aim; its `beta` is not read."""
+    """Of the training without an aim; its `beta` and `steps` are not read."""
+    pretraining: Natural = 1000
+    """Steps on the log without an aim, once for all targets."""
     beta: NonNegative = 5.0
     """Length of the recommender's gradient, as a share of the GAN's."""
     surrogate: SurrogateSpec = EaseSurrogate()
@@ -78,7 +80,9 @@ class InterestGanProfiles:
         model = self._aimed(view, profiles, length, rng)
         histories = view.train.histories()
         users = rng.choice(np.flatnonzero(histories.lengths >= 2), size=profiles)
-        drawn = model.sample(histories.take(users), rng, length=length, keep=self.keep, never=view.targets)
+        drawn = model.sample(
+            histories.take(users), rng, length=length, keep=self.keep, never=view.targets
+        )
 
         def fill(n: int, size: int) -> Draft:
             rows = rng.permutation(drawn[n][:size])
@@ -94,7 +98,10 @@ class InterestGanProfiles:
 
         folder = None if view.run.folder is None else view.run.folder / "interest-gan"
         run = RunContext(seed=view.run.seed, folder=folder, progress=view.run.progress)
-        model = _plain(view.train, self.gan, run)
+        plain = replace(
+            self.gan, steps=self.pretraining, warmup=min(self.gan.warmup, self.pretraining)
+        )
+        model = _plain(view.train, plain, run)
         pressure = Promotion(
             surrogate=_surrogate(view.train, self.surrogate, view.run.seed),
             targets=view.targets, profiles=profiles, length=length + len(view.targets),

@@ -87,6 +87,8 @@ class LegUp:
         from hardrank.generators.ratings import RatingLog
 
         profiles, most = limits(budget)
+        if not profiles:
+            return Patch()
         log = RatingLog.of(view.train)
         plan = self._plan(room=max(most - len(view.targets), 0))
         users = rng.permutation(log.templates(plan.fillers, profiles))[:profiles]
