@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 from scipy.spatial import distance
 
 from hardrank.context import RunContext
@@ -22,10 +21,11 @@ from hardrank.testing.logs import taste_log
     one=st.lists(st.integers(0, 5), min_size=1, max_size=20),
     other=st.lists(st.integers(0, 5), min_size=1, max_size=20),
 )
-def test_the_distance_of_distribution_functions_is_scipys(one: list[int], other: list[int]) -> None:
+def test_the_distance_of_distribution_functions_at_every_point(
+    one: list[int], other: list[int]
+) -> None:
     slow = max(abs(np.mean(np.array(one) <= x) - np.mean(np.array(other) <= x)) for x in range(6))
     assert kolmogorov_smirnov(one, other) == pytest.approx(slow)
-    assert slow == pytest.approx(stats.ks_2samp(one, other, method="asymp").statistic)
 
 
 @settings(max_examples=30, deadline=None)

@@ -51,7 +51,7 @@ def test_beta_buys_exposure_in_the_attackers_recommender() -> None:
         )
         for beta in (0.0, 5.0)
     }
-    assert losses[5.0] < losses[0.0] - 0.05
+    assert losses[5.0] < 0.6 * losses[0.0]
 
 
 def test_the_same_seed_gives_the_same_patch_and_edits_keep_their_share() -> None:

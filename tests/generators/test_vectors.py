@@ -57,7 +57,12 @@ def test_the_linear_world_has_one_answer() -> None:
     spec = AmortisedVectors(width=16, depth=1, steps=300, batch=20)
     made = spec.fit(Linear([3.0, 4.0]), QUERIES, np.arange(40), 0.1, RUN)  # type: ignore[arg-type]
     assert made.radius == pytest.approx(0.3)
-    new = torch.randn(50, 2, generator=torch.Generator().manual_seed(1))
+    new = (
+        torch.nn.functional.normalize(
+            torch.randn(50, 2, generator=torch.Generator().manual_seed(1))
+        )
+        * 3.0
+    )
     gain = made(new) @ torch.tensor([3.0, 4.0])
     assert gain.min() > 0.95 * 0.3 * 5
     assert made.losses[-1] > made.losses[0]

@@ -269,6 +269,19 @@ def test_adapted_goes_on_from_the_poisoned_log() -> None:
     np.testing.assert_allclose(unrolled.adapted(fakes).items, items, atol=1e-10)
 
 
+@pytest.mark.parametrize("made", [AlsSurrogate, UnrolledSurrogate], ids=lambda made: made().kind)
+def test_adapted_afresh_begins_elsewhere_each_time(made: Any) -> None:
+    """Other vectors in each round, the same ones again in a repeated round."""
+    fakes = _fakes(_LOG, 6, target=23, group=2)
+    spec = made(factors=4, sweeps=3, afresh=True, precision="double")
+    start = spec.fit(_LOG, _RUN)
+    once, again = start.adapted(fakes), start.adapted(fakes)
+    twice = once.adapted(fakes)
+    assert torch.equal(once.items, again.items)
+    assert not torch.allclose(once.items, start.items, atol=0.05)
+    assert not torch.allclose(once.items, twice.items, atol=0.05)
+
+
 def test_ease_refuses_a_catalogue_that_is_too_large() -> None:
     with pytest.raises(Unsupported, match="24 items, at most 23; use surrogate 'als'"):
         EaseSurrogate(most_items=23).fit(_LOG, _RUN)

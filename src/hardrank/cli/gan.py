@@ -1,4 +1,4 @@
-"""`hardrank gan train|sample|inspect`"""
+"""`hardrank gan train|sample|inspect|augment`"""
 
 from pathlib import Path
 
@@ -77,3 +77,30 @@ def inspect(
     path = out or folder / "inspect.html"
     write_text(path, gan_page(trained))
     print(f"page: {path}")
+
+
+@app.command("augment")
+def augment(
+    file: Path = typer.Argument(help="A file (TOML) with name, [data] and [[models]]."),
+    out: Path = typer.Option(None, "--out", "-o", help="Folder; default runs/<name>-augment."),
+    check: bool = typer.Option(False, "--check", help="Read the file, say what is wrong, stop."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress, only the outcome."),
+) -> None:
+    """Train models with and without generated events, and say whether users with few events
+    gain. Run again with the same folder, it resumes."""
+    from hardrank.experiment.augment_spec import load_augmentation
+
+    experiment = load_augmentation(file)
+    if check:
+        print(f"{file}: fine")
+        return
+    from hardrank.cli.logs import show_logs
+    from hardrank.context import RunContext
+    from hardrank.experiment.augment import run_augmentation
+
+    show_logs(quiet)
+    folder = out or Path("runs") / f"{experiment.name}-augment"
+    done = run_augmentation(experiment, RunContext(folder=folder, progress=not quiet))
+    for verdict in done.verdicts:
+        print(verdict.line())
+    print(f"table: {folder / 'augmentation.md'}")

@@ -17,18 +17,20 @@ from hardrank.experiment.poison_logs import Poisoned
 from hardrank.experiment.poison_spec import PoisonExperiment
 from hardrank.experiment.stages import key_of
 from hardrank.files import write_table
-from hardrank.metrics.detection import auroc, average_precision, recall_at_fpr
+from hardrank.metrics.detection import auroc, average_precision, recall_at_fpr, roc_curve
 from hardrank.threats.court import label
 
-__all__ = ["FIGURES", "detection_samples", "tested"]
+__all__ = ["FIGURES", "curves", "detection_samples", "tested"]
 
 FIGURES = ("auroc", "ap", "recall")
 """Audits `detection-auroc`, `detection-ap` and `detection-recall` (at 1 % false positives)."""
 _FPR = 0.01
 _SCORES = pl.Schema(
     {"detector": pl.Utf8(), "attack": pl.Utf8(), "target": pl.Utf8(), "seed": pl.Int64(),
-     "fake": pl.Boolean(), "score": pl.Float32()}
+     "fake": pl.Boolean(), "score": pl.Float32(), "inputs": pl.Utf8()}
 )  # fmt: skip
+_POINTS = 200
+"""Of one curve, at most about so many."""
 
 
 def detection_samples(
@@ -49,8 +51,7 @@ def detection_samples(
     assert run.folder is not None
     parts = []
     for spec in experiment.detectors:
-        folder = run.folder / "detection"
-        path = folder / f"{key_of(spec, seed)[:12]}.parquet"
+        path = _path(run.folder, spec, seed)
         scores = _kept_scores(path, spec, logs, detectors, families, seed)
         parts.append(_figures(scores, label(spec), seed))
     return table.gather(parts)
@@ -64,6 +65,29 @@ def tested(log: Dataset, seed: int) -> NDArray[np.bool_]:
     return np.asarray(drawn, dtype=np.bool_)
 
 
+def curves(experiment: PoisonExperiment, folder: Path) -> dict[str, list[tuple[float, float]]]:
+    """Detector -> points (share of real users flagged, share of fake ones) of its ROC curve
+    over all logs of a run's folder; a detector that saw no fake user has none.
+
+    Scores of two logs have no common scale: the curve is of ranks within each log.
+    """
+    found: dict[str, list[tuple[float, float]]] = {}
+    for spec in experiment.detectors:
+        parts = [pl.read_parquet(_path(folder, spec, seed)) for seed in experiment.seeds]
+        place = (pl.col("score").rank() / pl.len()).over("attack", "target", "seed")
+        rows = pl.concat(parts).select("fake", place=place)
+        if rows["fake"].any() and not rows["fake"].all():
+            false, true, _ = roc_curve(rows["place"].to_numpy(), rows["fake"].to_numpy())
+            points = list(zip(false.tolist(), true.tolist(), strict=True))
+            step = -(-len(points) // _POINTS)
+            found[label(spec)] = [*points[:-1:step], points[-1]]
+    return found
+
+
+def _path(folder: Path, spec: Any, seed: int) -> Path:
+    return folder / "detection" / f"{key_of(spec, seed)[:12]}.parquet"
+
+
 def _kept_scores(
     path: Path,
     spec: Any,
@@ -72,25 +96,27 @@ def _kept_scores(
     families: Mapping[str, str],
     seed: int,
 ) -> pl.DataFrame:
-    wanted = [(p.match.attack, p.match.target) for p in logs if p.match.profiles]
-    if path.is_file():
-        kept = pl.read_parquet(path)
-        have = kept.select("attack", "target").unique(maintain_order=True).rows()
-        if have == wanted:
+    forged = [p for p in logs if p.match.profiles]
+    learned = detectors.digest if hasattr(spec, "fit") else ""
+    wanted = {(p.match.attack, p.match.target): key_of(p.log.fingerprint, learned) for p in forged}
+    if path.is_file() and (kept := pl.read_parquet(path)).schema == _SCORES:
+        have = kept.select("attack", "target", "inputs").unique(maintain_order=True).rows()
+        if have == [(*which, inputs) for which, inputs in wanted.items()]:
             return kept
     parts = [pl.DataFrame(schema=_SCORES)]
-    for p in logs:
-        if not p.match.profiles:
-            continue
+    for p in forged:
         detector = detectors.without(spec, families[p.match.attack])
         given = np.asarray(detector(p.log), dtype=np.float64)
-        parts.append(_rows(label(spec), p, seed, given))
+        inputs = wanted[p.match.attack, p.match.target]
+        parts.append(_rows(label(spec), p, seed, given, inputs))
     made = pl.concat(parts)
     write_table(path, made)
     return made
 
 
-def _rows(name: str, p: Poisoned, seed: int, given: NDArray[np.float64]) -> pl.DataFrame:
+def _rows(
+    name: str, p: Poisoned, seed: int, given: NDArray[np.float64], inputs: str
+) -> pl.DataFrame:
     fake = np.arange(p.log.n_users) >= p.log.n_users - p.match.profiles
     judged = (np.diff(p.log.offsets) > 0) & (fake | tested(p.log, seed))
     given, fake = given[judged], fake[judged]
@@ -99,6 +125,7 @@ def _rows(name: str, p: Poisoned, seed: int, given: NDArray[np.float64]) -> pl.D
             "detector": [name] * len(given), "attack": [p.match.attack] * len(given),
             "target": [p.match.target] * len(given), "seed": [seed] * len(given),
             "fake": fake, "score": np.nan_to_num(given, nan=-np.inf),
+            "inputs": [inputs] * len(given),
         },
         schema=_SCORES,
     )  # fmt: skip

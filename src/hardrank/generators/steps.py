@@ -150,7 +150,11 @@ def critic_step(
     parameters = list(critic.parameters())
     grads = torch.autograd.grad(loss + pair, parameters)
     norm = _step(optimiser, parameters, grads)
-    middle = 0.0 if spec.loss != "wasserstein" else float((real.mean() + fake.mean()) / 2)
+    middle = (
+        0.0
+        if spec.loss != "wasserstein"
+        else float((real.detach().mean() + fake.detach().mean()) / 2)
+    )
     verdicts = torch.cat([real, fake]).detach()
     return {
         "loss_critic": float(loss.detach()), "loss_pair": float(pair.detach()),

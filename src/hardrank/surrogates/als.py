@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from hardrank.context import RunContext, derive
+from hardrank.context import RunContext
 from hardrank.data import Dataset
 from hardrank.surrogates.base import Fitted, Log, Precision, opened, tensors
-from hardrank.surrogates.factors import Array, Ridge, fold, outer, settled, sums
+from hardrank.surrogates.factors import Array, Ridge, begun, fold, outer, settled, sums
 from hardrank.types import Count, Natural, NonNegative, Positive, spec
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ class AlsSurrogate:
     """Over users and items, on the clean log."""
     adapting: Natural = 2
     """Sweeps over log and fakes in `adapted`."""
+    afresh: bool = False
+    """`adapted` begins from other random vectors each time, not from where it stands: what
+    fools one set of vectors alone does not carry over to another model."""
     users: Count = 1000
     """Real users whose lists are watched."""
     precision: Precision = "single"
@@ -47,13 +50,12 @@ class AlsSurrogate:
 
     def fit(self, train: Dataset, run: RunContext) -> "FittedAls":
         log = opened(train, self.users, run)
-        rng = np.random.default_rng(derive(run.seed, "surrogate", "factors"))
         kind = np.float64 if self.precision == "double" else np.float32
-        start = (0.1 * rng.standard_normal((train.n_items, self.factors))).astype(kind)
+        start = begun(train.n_items, self.factors, run.seed).astype(kind)
         log = replace(log, touched=log.touched.astype(kind))
         ridge = Ridge(alpha=self.alpha, weight=self.weight)
         _, items = settled(log.touched, start, ridge, self.sweeps)
-        return _prepared(self, log, items)
+        return _prepared(self, log, items, (run.seed, 0))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,6 +72,8 @@ class FittedAls(Fitted):
     """(I, D, D) of the systems of items, real users alone."""
     right: "Tensor"
     """(I, D)"""
+    drawn: tuple[int, int]
+    """Seed of the random vectors, and how often it was adapted."""
 
     @property
     def dtype(self) -> "torch.dtype":
@@ -95,16 +99,21 @@ class FittedAls(Fitted):
         return out
 
     def adapted(self, selection: "Tensor") -> "FittedAls":
-        """Item vectors after `adapting` sweeps over log and fakes, from where they stand."""
+        """Item vectors after `adapting` sweeps over log and fakes, from where they stand or,
+        with `afresh`, from random ones."""
         from scipy.sparse import csr_array, vstack
 
         fakes = csr_array(selection.detach().numpy().astype(self.log.touched.dtype))
         both = vstack([self.log.touched, fakes], format="csr")
-        _, items = settled(both, self.items.numpy(), self.ridge, self.how.adapting)
-        return _prepared(self.how, self.log, items)
+        seed, round_ = self.drawn[0], self.drawn[1] + 1
+        start = self.items.numpy()
+        if self.how.afresh:
+            start = begun(len(start), start.shape[1], seed, round_).astype(start.dtype)
+        _, items = settled(both, start, self.ridge, self.how.adapting)
+        return _prepared(self.how, self.log, items, (seed, round_))
 
 
-def _prepared(how: AlsSurrogate, log: Log, items: Array) -> FittedAls:
+def _prepared(how: AlsSurrogate, log: Log, items: Array, drawn: tuple[int, int]) -> FittedAls:
     """With the parts of the items' systems that fakes do not change."""
     import torch
 
@@ -115,5 +124,5 @@ def _prepared(how: AlsSurrogate, log: Log, items: Array) -> FittedAls:
     kept = tensors(how.precision, users[log.panel], items, left, right)
     return FittedAls(
         how=how, log=log, seen=torch.as_tensor(log.seen), people=kept[0], items=kept[1],
-        left=kept[2], right=kept[3],
+        left=kept[2], right=kept[3], drawn=drawn,
     )  # fmt: skip

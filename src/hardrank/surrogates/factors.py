@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hardrank.context import derive
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Ridge", "fold", "half", "outer", "settled", "sums"]
+__all__ = ["Ridge", "begun", "fold", "half", "outer", "settled", "sums"]
 
 Array = NDArray[Any]
 """Of single or of double numbers."""
@@ -26,6 +28,12 @@ class Ridge:
 
     alpha: float
     weight: float
+
+
+def begun(items: int, size: int, seed: int, round_: int = 0) -> Array:
+    """(I, D) random item vectors that sweeps begin from; others for each round."""
+    rng = np.random.default_rng(derive(seed, "surrogate", "factors", round_))
+    return 0.1 * rng.standard_normal((items, size))
 
 
 def outer(vectors: Any) -> Any:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hardrank.context import RunContext, derive
+from hardrank.context import RunContext
 from hardrank.data import Dataset
 from hardrank.surrogates.base import Fitted, Precision, opened, tensors
-from hardrank.surrogates.factors import Ridge, fold, outer, settled
+from hardrank.surrogates.factors import Ridge, begun, fold, outer, settled
 from hardrank.types import Count, Natural, NonNegative, Positive, spec
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ class UnrolledSurrogate:
     """Sweeps with the fakes before those that are unrolled; no gradient flows through them."""
     unroll: Count = 1
     """Last sweeps with the fakes, through which gradients flow."""
+    afresh: bool = False
+    """`adapted` is trained with the fakes from other random vectors each time, for `sweeps`
+    sweeps, as the paper does at every outer step; else it goes on from where it stands."""
     users: Count = 1000
     """Real users whose lists are watched."""
     precision: Precision = "single"
@@ -51,8 +54,7 @@ class UnrolledSurrogate:
         import torch
 
         log = opened(train, self.users, run)
-        rng = np.random.default_rng(derive(run.seed, "surrogate", "factors"))
-        start = 0.1 * rng.standard_normal((train.n_items, self.factors))
+        start = begun(train.n_items, self.factors, run.seed)
         ridge = Ridge(alpha=self.alpha, weight=self.weight)
         users, items = settled(log.touched, start, ridge, self.sweeps)
         kept = tensors(self.precision, users, items)
@@ -60,6 +62,7 @@ class UnrolledSurrogate:
         return FittedUnrolled(
             how=self, seen=torch.as_tensor(log.seen), people=kept[0], items=kept[1],
             events=events, across=events.t().coalesce(), panel=torch.as_tensor(log.panel),
+            drawn=(run.seed, 0),
         )  # fmt: skip
 
 
@@ -78,6 +81,8 @@ class FittedUnrolled(Fitted):
     """(I, U) the same, transposed."""
     panel: "Tensor"
     """(N,) rows of `people`."""
+    drawn: tuple[int, int]
+    """Seed of the random vectors, and how often it was adapted."""
 
     @property
     def dtype(self) -> "torch.dtype":
@@ -93,12 +98,22 @@ class FittedUnrolled(Fitted):
         return people[self.panel] @ items.T
 
     def adapted(self, selection: "Tensor") -> "FittedUnrolled":
-        """Its sweeps now begin where those with these fakes ended."""
+        """Its sweeps now begin where those with these fakes ended; see `afresh`."""
         import torch
 
+        seed, round_ = self.drawn[0], self.drawn[1] + 1
+        selection = selection.detach().to(self.dtype)
         with torch.no_grad():
-            people, items = self._trained(selection.to(self.dtype))
-        return replace(self, people=people, items=items)
+            if self.how.afresh:
+                (start,) = tensors(
+                    self.how.precision, begun(len(self.items), self.how.factors, seed, round_)
+                )
+                people, items = self._solved(self.events, start, None), start
+                for _ in range(self.how.sweeps):
+                    people, items = self._sweep(selection, people, items)
+            else:
+                people, items = self._trained(selection)
+        return replace(self, people=people, items=items, drawn=(seed, round_))
 
     def _trained(self, selection: "Tensor") -> "tuple[Tensor, Tensor]":
         import torch

@@ -159,7 +159,8 @@ def _scale(train: Dataset) -> tuple[float, float] | None:
     if not train.n_events or ratings.null_count():
         return None
     values = ratings.to_numpy()
-    return float(values.min()), float(values.max())
+    # as decimals: a float32 holds 3.6 as 3.5999999
+    return round(float(values.min()), 4), round(float(values.max()), 4)
 
 
 def _window(train: Dataset) -> tuple[int, int] | None:

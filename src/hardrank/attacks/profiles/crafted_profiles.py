@@ -51,14 +51,15 @@ class CraftedProfiles:
     rated: ClassVar[bool] = False
     kind: Literal["crafted-profiles"] = "crafted-profiles"
     surrogates: tuple[SurrogateSpec, ...] = ()
-    """Models to try the profiles on; empty for EASE (up to its limit of items) and ALS."""
+    """Models to try the profiles on; empty for EASE (up to its limit of items)
+    and two ALS of different size."""
     loss: Literal["exposure", "margin"] = "exposure"
     """What is climbed; see `hardrank.surrogates.Aim`."""
     audience: Annotated[float, Gt(0), Le(1)] = 1.0
     """Share of the eligible users whose lists are aimed at, those nearest to listing first."""
     sharpness: Positive = 2.0
     """How nearly the soft share of lists that is climbed is the hard one."""
-    steps: Count = 60
+    steps: Count = 45
     """Of Adam; half as many for each set of `disguises`."""
     learning_rate: Positive = 0.05
     """Of Adam; weights of a real user's own events begin about 0.5 above the others."""

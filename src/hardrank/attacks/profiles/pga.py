@@ -41,15 +41,15 @@ class Pga:
     goals: ClassVar[tuple[GoalKind, ...]] = ("promote",)
     rated: ClassVar[bool] = False
     kind: Literal["pga"] = "pga"
-    surrogate: AlsSurrogate = AlsSurrogate()
+    surrogate: AlsSurrogate = AlsSurrogate(adapting=3, afresh=True)
     """The factorisation."""
-    restarts: Count = 3
+    restarts: Count = 2
     """Factorisations from other random starts that are climbed together: the slope of one
     alone exploits its own errors."""
-    steps: Count = 30
+    steps: Count = 40
     learning_rate: Positive = 0.2
     """How far the entry of a row with the steepest slope moves in one step."""
-    adapting: Count = 10
+    adapting: Count = 5
     """Steps after which the factors are fitted again with the fakes."""
     lengths: Lengths = "budget"
     """`budget` or `natural`: events of a fake user."""

@@ -33,8 +33,8 @@ class RevAdv:
     take the adversarial loss of the real users' lists, move the fakes against its gradient
     through the last unrolled steps, project. Differences from the paper: the loss is that
     of `hardrank.surrogates.Aim`, not a cross-entropy over all items; the outer optimiser is
-    Adam; several surrogates are trained; rows are projected on [0, 1] with a bounded sum, and
-    rounded at the end.
+    Adam; the surrogate is not trained anew at each step; rows are projected on [0, 1] with a
+    bounded sum, and rounded at the end.
     """
 
     needs: ClassVar[LogKnowledge] = "log"
@@ -42,13 +42,14 @@ class RevAdv:
     goals: ClassVar[tuple[GoalKind, ...]] = ("promote",)
     rated: ClassVar[bool] = False
     kind: Literal["rev-adv"] = "rev-adv"
-    surrogate: UnrolledSurrogate = UnrolledSurrogate()
+    surrogate: UnrolledSurrogate = UnrolledSurrogate(factors=32, sweeps=4, steps=0, afresh=True)
     """What is trained inside, and how many of its steps are unrolled."""
-    restarts: Count = 3
-    """Surrogates from other random starts that are climbed together: the slope of one alone
-    exploits its own errors."""
-    steps: Count = 30
+    restarts: Count = 1
+    """Surrogates from other random starts that are climbed together."""
+    steps: Count = 40
     """Of the outer loop."""
+    adapting: Count = 4
+    """Outer steps after which the surrogate is trained anew with the fakes."""
     learning_rate: Positive = 0.05
     """Of Adam, in events of 0 to 1."""
     lengths: Lengths = "budget"
@@ -68,7 +69,9 @@ class RevAdv:
         soft = _begun(crowd, rng).requires_grad_(True)
         optimiser = torch.optim.Adam([soft], lr=self.learning_rate)
         best, least = rounded(crowd, soft.detach()), np.inf
-        for _ in range(self.steps):
+        for step in range(self.steps):
+            if step and step % self.adapting == 0:
+                jury, least = jury.adapted(best), np.inf
             now = rounded(crowd, soft.detach())
             if (loss := jury.value(now)) < least:
                 best, least = now, loss

@@ -103,10 +103,10 @@ def _falling(lengths: Ints, rows: Ints) -> Ints:
 
 
 def usual(view: LogView, chosen: Sequence[SurrogateSpec]) -> Sequence[SurrogateSpec]:
-    """Those chosen; else EASE, where the catalogue is small enough for it, and ALS."""
-    ease = EaseSurrogate()
+    """Those chosen; else EASE, where the catalogue is small enough for it, and two ALS."""
+    ease, factors = EaseSurrogate(), (AlsSurrogate(), AlsSurrogate(factors=24))
     few = view.items.height <= ease.most_items
-    return chosen or ((ease, AlsSurrogate()) if few else (AlsSurrogate(),))
+    return chosen or ((ease, *factors) if few else factors)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
