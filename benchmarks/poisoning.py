@@ -2,7 +2,7 @@
 
     python benchmarks/poisoning.py --out runs/poisoning-ml-100k
 
-Runs `examples/poisoning-ml-100k.toml` in that folder (it resumes) and writes
+Runs `examples/poisoning/ml-100k.toml` in that folder (it resumes) and writes
 `results/poisoning.json`. Two processes may share the work: start one with `--seeds 0` and one
 with `--seeds 1 2` in the same folder first; what they made is kept.
 """
@@ -19,7 +19,7 @@ import common
 LEARNED = ("pga", "rev-adv", "crafted-profiles", "aush", "leg-up", "interest-gan")
 OWN = "interest-gan"
 BLIND = "interest-gan(beta=0.0)"
-METHOD = """`hardrank attack poison examples/poisoning-ml-100k.toml`: {protocol}. {profiles} fake \
+METHOD = """`hardrank attack poison examples/poisoning/ml-100k.toml`: {protocol}. {profiles} fake \
 users of at most {events} events each, one target at a time ({targets}), seeds {seeds}. T-HR@k: \
 share of real users who never touched the target whose top k holds it; gain: after less before, \
 mean over targets and seeds with a bootstrap interval. Victims are trained anew on each log. \
@@ -50,7 +50,7 @@ def report(folder: Path, seeds: list[int] | None) -> None:
     from hardrank.experiment.poison import run_poisoning
     from hardrank.experiment.poison_spec import load_poisoning
 
-    experiment = load_poisoning(common.ROOT / "examples" / "poisoning-ml-100k.toml")
+    experiment = load_poisoning(common.ROOT / "examples" / "poisoning" / "ml-100k.toml")
     if seeds:
         run_poisoning(replace(experiment, seeds=tuple(seeds)), RunContext(folder=folder))
         return

@@ -22,6 +22,7 @@ from hardrank.generators.bags import Bags, item_vectors, popularity
 from hardrank.generators.interest_gan import GAN_SMALL, InterestGan
 from hardrank.generators.interest_generator import InterestGenerator, networks
 from hardrank.generators.pressure import Promotion
+from hardrank.generators.quality import auroc
 from hardrank.generators.steps import (
     batch_of,
     critic_step,
@@ -289,6 +290,15 @@ def test_the_heads_do_not_know_the_order_of_users(
     assert np.allclose(gan_model.authenticity(users.take(order)), straight[order], atol=1e-5)
     with pytest.raises(DataError, match="pasts"):
         gan_model.consistency(users, users.take(order[:3]))
+
+
+def test_the_plain_head_finds_shilling_profiles(gan_log: Dataset, small_gan: InterestGan) -> None:
+    """S2-05: AUROC of at least 0.9 on profiles of random items, which it was never shown."""
+    model = replace(small_gan, steps=150).fit(gan_log, RunContext(seed=0))
+    real = gan_log.histories()
+    rng = np.random.default_rng(99)
+    random = Queries.of([rng.choice(57, size=n, replace=False).tolist() for n in real.lengths])
+    assert auroc(model.authenticity(real), model.authenticity(random)) >= 0.9
 
 
 def test_the_pair_head_reads_both_sets(gan_log: Dataset, gan_model: InterestGenerator) -> None:

@@ -193,8 +193,7 @@ def _overlap(log: Dataset, real: int, most: int = 512) -> float:
     )  # fmt: skip
     sizes = np.diff(log.offsets)
     chosen = np.flatnonzero(sizes[:real] > 0)
-    step = max(1, len(chosen) // most)
-    sampled = chosen[::step]
+    sampled = chosen[:: max(1, -(-len(chosen) // most))]
 
     def greatest(rows: Ints, *, own: bool) -> Doubles:
         shared = np.asarray((matrix[rows] @ matrix[:real].T).todense(), dtype=np.float64)

@@ -137,8 +137,9 @@ def _measured(world: _World, proposers: Proposers, seed: int) -> Iterator[pl.Dat
         log = log_of(arm, world.split.train, experiment, proposers, seed)
         for label, model in experiment.labelled().items():
             key = key_of(
-                "augment-1", model, world.split.train.fingerprint, log.fingerprint, world.split.test.fingerprint, seed,
-                experiment.fewer_than, experiment.behaviour, experiment.generator,
+                "augment-1", model, log.fingerprint, world.split.train.fingerprint,
+                world.split.test.fingerprint, seed, experiment.fewer_than, experiment.behaviour,
+                experiment.generator,
             )  # fmt: skip
             spec: ModelSpec = model
 

@@ -14,6 +14,7 @@ __all__ = ["SPARSE", "Verdict", "augment_findings", "tables", "verdicts"]
 
 SPARSE = "sparse"
 """The group of users with few training events; the others are `other`."""
+_EDITS = "interest-edits"
 _LEAST = 0.03
 """Gain in NDCG@10 of sparse users, relative, that a verdict asks for."""
 _LEAST_UNDER_ATTACK = 0.05
@@ -93,11 +94,21 @@ def verdicts(findings: Sequence[Finding]) -> list[Verdict]:
         if part:
             out.append(_judged(model, "sparse users", part, _LEAST, ARMS[2]))
         mine = {k[1:]: f for k, f in found.items() if k[0] == f"{model}/{BEHAVIOUR_ARMS[0]}"}
-        part = {k[3]: f for k, f in mine.items() if k[:2] == ("behaviour", "interest-edits")}
+        part = {k[3]: f for k, f in mine.items() if k[:2] == ("behaviour", _EDITS)}
         if part:
-            question = "histories under attack"
-            out.append(_judged(model, question, part, _LEAST_UNDER_ATTACK, BEHAVIOUR_ARMS[1]))
+            about = ("behaviour", _EDITS, "all", "drop(ndcg@10)")
+            drop = found.get((f"{model}/{ARMS[0]}", *about))
+            out.append(_judged_under_attack(model, part, drop))
     return out
+
+
+def _judged_under_attack(model: str, of: dict[str, Finding], drop: Finding | None) -> Verdict:
+    """Without harm to the control there is nothing to gain, whatever the copies do."""
+    question = "histories under attack"
+    if drop is None or drop.value is None or drop.value <= 0:
+        why = "the attack does the control no harm"
+        return Verdict(model=model, question=question, gain=False, why=why)
+    return _judged(model, question, of, _LEAST_UNDER_ATTACK, BEHAVIOUR_ARMS[1])
 
 
 def _judged(model: str, question: str, of: dict[str, Finding], least: float, rival: str) -> Verdict:

@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from hardrank.audits.catalogue import full_ranks
+from hardrank.audits.catalogue import full_ranks, tiles
 from hardrank.audits.utility import utility
 from hardrank.context import derive
 from hardrank.data import Dataset, Holdout, Queries
 from hardrank.data.splits import Split
 from hardrank.experiment.augment_spec import AugmentExperiment, Behaviour
 from hardrank.generators.augment import Proposer, augmented, edited, with_edited_copies
-from hardrank.recommender import Recommender
+from hardrank.metrics.ranking import ranks_of_targets
+from hardrank.recommender import Recommender, mask_seen
 from hardrank.types import Ints
 
 __all__ = ["ARMS", "BEHAVIOUR_ARMS", "Proposers", "behaviour_attack", "log_of", "thinned"]
@@ -69,13 +70,14 @@ def behaviour_attack(
     edits of its history, or before any where none does harm; `events` that were replaced.
 
     Every edit leaves at least the share `about.keep` of a history's items, and never puts the
-    held-out item into it, where it could not be ranked.
+    held-out item into it, where it could not be ranked. Neither what was replaced nor what
+    took its place is ranked: a model that does not read histories keeps its rank.
     """
     worst = full_ranks(recommender, test)
     changed = np.zeros(len(test), dtype=np.int64)
     for _ in range(about.tries):
         tampered = edited(test.queries, proposer, rng, keep=about.keep, barred=test.targets)
-        ranks = full_ranks(recommender, replace(test, queries=tampered))
+        ranks = _ranks(recommender, tampered, test)
         better = ranks > worst
         worst[better], changed[better] = ranks[better], _changed(test.queries, tampered)[better]
     clean = utility(recommender, test, subject=subject, seed=seed, names=names, trial=trial)
@@ -84,6 +86,15 @@ def behaviour_attack(
         rank=pl.Series(worst, dtype=pl.Float64),
         events=pl.Series(changed, dtype=pl.Int64),
     )
+
+
+def _ranks(recommender: Recommender, tampered: Queries, test: Holdout) -> Ints:
+    """(Q,) ranks by the tampered histories among what neither history holds."""
+    out = np.empty(len(test), dtype=np.int64)
+    for part, _, scores in tiles(recommender, tampered):
+        rows = np.arange(part.start, part.stop)
+        out[part] = ranks_of_targets(mask_seen(scores, test.queries.take(rows)), test.targets[part])
+    return out
 
 
 def _changed(before: Queries, after: Queries) -> Ints:

@@ -7,31 +7,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from pydantic import TypeAdapter
 
 from hardrank.audits import samples as table
 from hardrank.audits.checks import check_samples, judge_findings
 from hardrank.audits.checks import findings_of as gate_findings
-from hardrank.audits.poisoning import (
-    disguise,
-)
+from hardrank.audits.poisoning import disguise
 from hardrank.context import RunContext, derive
+from hardrank.data import Dataset
 from hardrank.data.card import card
 from hardrank.detection.examples import LabelledLog, labelled
 from hardrank.experiment.circumstance import Clock, Result, host, versions
 from hardrank.experiment.poison_bench import Bench, World
 from hardrank.experiment.poison_checks import poison_checks
 from hardrank.experiment.poison_defences import Detectors
-from hardrank.experiment.poison_detection import detection_samples, tested
+from hardrank.experiment.poison_detection import curves, detection_samples, met, tested
 from hardrank.experiment.poison_findings import poison_findings
 from hardrank.experiment.poison_logs import Poisoned, example_targets, play_all, targets_of
 from hardrank.experiment.poison_profiles import portraits
 from hardrank.experiment.poison_spec import PoisonExperiment, family
 from hardrank.experiment.poison_victims import Arm
 from hardrank.experiment.reading import dataset_of, split_of
+from hardrank.experiment.stages import key_of
 from hardrank.files import write_json
 from hardrank.threats.court import label
+from hardrank.types import Floats
 
 __all__ = ["run_poisoning"]
 
@@ -72,6 +74,7 @@ def run_poisoning(experiment: PoisonExperiment, run: RunContext) -> Result:
                 parts += _measured(world, arm, logs, detectors, seed)
     with clock.stage("findings and report"):
         write_json(run.folder / "profiles.json", portraits(every, split.train.n_users))
+        write_json(run.folder / "roc.json", curves(experiment, run.folder))
         return _write(world, parts, clock, started)
 
 
@@ -98,6 +101,8 @@ def _detectors(world: World, seed: int) -> Detectors:
             experiment, [attack], train, aims, seed=derive(seed, "examples") % 2**31, run=run,
             folder="examples",
         ):  # fmt: skip
+            if not p.match.profiles:
+                continue
             log = labelled(train, p.match.patch, family(attack), target=p.match.target, seed=seed)
             examples.setdefault(family(attack), []).append(log.hiding(tested(log.dataset, seed)))
     return Detectors(examples=examples, run=run)
@@ -114,12 +119,18 @@ def _measured(
         yield bench.attacked(trial, mine, world.families[trial])
         _log.info("%s seed %d: %s", arm.subject, seed, trial)
     if arm.defence and arm.defence.adaptive and arm.defence.detector:
-        detector = detectors.without(arm.defence.detector)
+        spec = arm.defence.detector
+
+        def known(dataset: Dataset) -> Floats:
+            """The very detector of the arm, fitted only if an attack asks it."""
+            return detectors.without(spec)(dataset)
+
+        learned = met(detectors) if hasattr(spec, "fit") else ""
         for attack in arm.defence.adaptive:
             mine = play_all(
                 world.experiment, [attack], world.split.train, world.aims, seed=seed,
                 run=world.run.seeded(seed), folder=f"adaptive-{arm.defence.name}",
-                detector=detector, known=f"+{arm.defence.name}",
+                detector=known, known=f"+{key_of(spec, learned)[:16]}",
             )  # fmt: skip
             yield bench.attacked(f"{label(attack)} (adaptive)", mine, "")
 
@@ -166,6 +177,7 @@ def _facts(world: World, protocol: str, clock: Clock, started: datetime) -> dict
         "host": host(),
         "threats": [experiment.threat.describe()],
         "targets": list(world.aims),
+        "real_users": int((np.diff(world.split.train.offsets) > 0).sum()),
         "fingerprint": world.source.fingerprint,
         "started": started.isoformat(timespec="seconds"),
     }

@@ -114,6 +114,9 @@ class Bench:
         for p in logs:
             column = w.aims.index(p.match.target)
             one = w.rows[column : column + 1]
+            if p.match.error:
+                parts.append(self._refused(p, trial))
+                continue
             after = look(self._trained(p.log, unseen), w.split.test, one)
             all_seen.append(after)
             parts.append(exposed(
@@ -126,6 +129,15 @@ class Bench:
             names = w.source.users["user_id"].to_list()
             parts.append(quality_under_attack(all_seen, w.split.test, names=names, **about))
         return table.gather(parts)
+
+    def _refused(self, p: Poisoned, trial: str) -> pl.DataFrame:
+        """Of an attack that could not be mounted: that it was tried, and why it was not."""
+        return table.gather(
+            samples({"subject": self.arm.subject, "seed": self.seed, "audit": "promotion",
+                     "trial": trial, "sample": [p.match.target], "k": k, "site": "profiles",
+                     "goal": self.world.experiment.threat.goal.kind, "error": p.match.error})
+            for k in self.world.experiment.ks
+        )  # fmt: skip
 
     def _trained(self, log: Dataset, unseen: str) -> Recommender:
         defence = self.arm.defence

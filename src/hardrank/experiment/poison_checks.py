@@ -61,12 +61,15 @@ def strangers_to_test(samples: pl.DataFrame, *, subject: str) -> Iterator[Check]
 
 
 def stronger_than_chance(samples: pl.DataFrame, *, subject: str, k: int) -> Iterator[Check]:
-    """The strongest attack gains at least as much as random profiles, where those were tried."""
+    """The strongest attack gains at least as much as random profiles, where those were tried;
+    the gain of a demotion is the exposure that the targets lose."""
     rows = samples.filter(
         (pl.col("subject") == subject) & (pl.col("audit") == "promotion") & (pl.col("k") == k)
     )
     gain = (pl.col("hits_after") - pl.col("hits_before")) / pl.col("eligible")
-    means = dict(rows.group_by("trial").agg(gain.mean()).iter_rows())
+    gain = pl.when(pl.col("goal") == "demote").then(-gain).otherwise(gain)
+    made = rows.group_by("trial", maintain_order=True).agg(gain.mean()).drop_nulls()
+    means = dict(made.iter_rows())
     if _CHANCE not in means or len(means) < 2:
         return
     best = max((v, n) for n, v in means.items() if n != _CHANCE)

@@ -20,7 +20,7 @@ from hardrank.files import write_table
 from hardrank.metrics.detection import auroc, average_precision, recall_at_fpr, roc_curve
 from hardrank.threats.court import label
 
-__all__ = ["FIGURES", "curves", "detection_samples", "tested"]
+__all__ = ["FIGURES", "curves", "detection_samples", "met", "tested"]
 
 FIGURES = ("auroc", "ap", "recall")
 """Audits `detection-auroc`, `detection-ap` and `detection-recall` (at 1 % false positives)."""
@@ -84,6 +84,12 @@ def curves(experiment: PoisonExperiment, folder: Path) -> dict[str, list[tuple[f
     return found
 
 
+def met(detectors: Detectors) -> str:
+    """Digest of the example logs that detectors learn from."""
+    every = [(n, log) for n, logs in sorted(detectors.examples.items()) for log in logs]
+    return key_of([(name, log.dataset.fingerprint) for name, log in every])[:16]
+
+
 def _path(folder: Path, spec: Any, seed: int) -> Path:
     return folder / "detection" / f"{key_of(spec, seed)[:12]}.parquet"
 
@@ -97,7 +103,7 @@ def _kept_scores(
     seed: int,
 ) -> pl.DataFrame:
     forged = [p for p in logs if p.match.profiles]
-    learned = detectors.digest if hasattr(spec, "fit") else ""
+    learned = met(detectors) if hasattr(spec, "fit") else ""
     wanted = {(p.match.attack, p.match.target): key_of(p.log.fingerprint, learned) for p in forged}
     if path.is_file() and (kept := pl.read_parquet(path)).schema == _SCORES:
         have = kept.select("attack", "target", "inputs").unique(maintain_order=True).rows()

@@ -118,7 +118,10 @@ def _compared(
 
 def _worst(experiment: PoisonExperiment, samples: pl.DataFrame, protocol: str) -> Iterator[Finding]:
     """An attacker who picks the strongest attack for each target, against each arm; one who
-    knows a defence may pick among the adaptive attacks, too."""
+    knows a defence may pick among the adaptive attacks, too. None for a demotion: the largest
+    exposure is then the weakest attack's."""
+    if experiment.threat.goal.kind == "demote":
+        return
     k = experiment.ks[-1]
     pairs = list(_trials(samples, "promotion"))
     for subject in dict.fromkeys(s for s, _ in pairs):

@@ -25,7 +25,7 @@ class Poisoned:
 
     match: Match
     log: Dataset
-    """The training log with the fake users in its last rows."""
+    """The training log with the fake users in its last rows; none where `match.error` says why."""
 
 
 def targets_of(experiment: PoisonExperiment, train: Dataset) -> tuple[str, ...]:
@@ -62,7 +62,8 @@ def play_all(
     detector: Detector | None = None,
     known: str = "",
 ) -> list[Poisoned]:
-    """Attack by attack, target by target; what the log does not allow is left out and said.
+    """Attack by attack, target by target; where threat or log do not let an attack play, its
+    match says why in `error` and its log is the clean one.
 
     known: what the attacker knows of the defence, part of what a kept match is found by.
     """
@@ -81,9 +82,8 @@ def play_all(
                 )  # fmt: skip
                 match = replace(match, victim=digest)
                 record.append(match)
-            if match.error is None:
-                check_profiles(match.patch, experiment.threat.budget, train)
-                made.append(Poisoned(match=match, log=train.apply(match.patch)))
+            check_profiles(match.patch, experiment.threat.budget, train)
+            made.append(Poisoned(match=match, log=train.apply(match.patch)))
     return made
 
 

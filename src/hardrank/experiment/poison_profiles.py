@@ -28,7 +28,7 @@ def portraits(logs: Sequence[Poisoned], real: int) -> dict[str, Any]:
     first = logs[0].log
     ratings = _ratings(first)
     by_attack: dict[str, list[Poisoned]] = {}
-    for p in logs:
+    for p in (p for p in logs if p.match.profiles):
         by_attack.setdefault(p.match.attack, []).append(p)
     return {
         "bins": {"length": list(_LENGTHS), "popularity": list(range(10)), "rating": ratings},

@@ -76,6 +76,9 @@ class InterestGan:
     """Weight of the mode-seeking term (Mao et al., CVPR 2019, arXiv:1903.05628, equation 4)."""
     closeness: NonNegative = 0.0
     """Weight of the share of the condition's items that a free sample leaves out."""
+    impostors: NonNegative = 0.25
+    """Weight of crude fakes (random items, popular items) that the plain head is shown beside
+    the generator's, so that it knows them, too, when it serves as a detector."""
     steps: Natural = 1000
     """Of the generator."""
     warmup: Natural = 200

@@ -132,7 +132,13 @@ def critic_step(
     """
     critic.train()
     whole, new = fakes.whole.detach(), fakes.new.detach()
-    real, fake = critic.plain(batch.whole), critic.plain(whole)
+    strange = impostors(batch.whole, critic.features[:, -2], draws)
+    every = critic.plain(torch.cat([batch.whole, whole, strange]))
+    real, fake, crude = (
+        every[: len(whole)],
+        every[len(whole) :][: len(whole)],
+        every[2 * len(whole) :],
+    )
     loss = critic_loss(spec.loss, real, fake)
     if spec.penalty and step % _LAZY == 0:
         slope = gradient_penalty(spec.loss, critic.plain, batch.whole, whole, draws)
@@ -141,6 +147,7 @@ def critic_step(
         batch.seen, batch.held, new, batch.past, batch.recent
     )
     left, right = torch.cat([seen, past]), torch.cat([held, recent])
+    loss = loss + spec.impostors * softplus(crude).mean()
     own, made = critic.pair_of(left, right), critic.pair_of(seen, drawn)
     turns = range(1, min(_STRANGERS, len(seen) - 1) + 1)
     other = torch.cat(
@@ -163,6 +170,15 @@ def critic_step(
         "accuracy_fake": float((fake < middle).float().mean()),
         "accuracy_pair": float(((own > 0).float().mean() + (other < 0).float().mean()) / 2),
     }  # fmt: skip
+
+
+def impostors(whole: Tensor, known: Tensor, draws: torch.Generator) -> Tensor:
+    """(B / 4, I) profiles that nobody would have, as long as the first users' own: of items drawn
+    evenly in even rows and by popularity alone in odd ones. known: (I,) scaled log-counts."""
+    rows = max(len(whole) // 4, 1)
+    by = torch.arange(rows)[:, None] % 2 * known
+    noise = gumbel((rows, whole.shape[1]), draws)
+    return top_k(by + noise, whole[:rows].sum(1).long(), 1.0)
 
 
 def generator_step(

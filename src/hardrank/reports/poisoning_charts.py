@@ -11,52 +11,75 @@ from hardrank.reports.svg import bottom_axis, chart, left_axis, line, mark, rule
 __all__ = ["STYLE", "dots", "portrait", "roc"]
 
 STYLE = """
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 1.5rem; }
+.pair { display: grid; gap: 1.5rem 2.5rem; align-items: start; margin-bottom: 1.5rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(19.5rem, 100%), 1fr)); }
 .portraits { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr));
-  gap: .25rem 1rem; margin-bottom: .5rem; }
+  gap: .25rem 1.5rem; margin-bottom: .5rem; }
 .portraits h3 { grid-column: 1 / -1; margin: 1.2rem 0 0; }
 .portraits svg, #detection svg { max-width: 100%; }
-#detection figure { max-width: 40rem; }
+#detection figure { max-width: 30rem; }
+.pair.two { grid-template-columns: repeat(auto-fill, minmax(min(25rem, 100%), 1fr)); }
 svg .bar { fill: var(--hardened); opacity: .55; }
 svg .real { stroke: var(--control); }
 svg .whisker { stroke: var(--hardened); stroke-width: 1.5; }
+svg .reach { stroke: var(--hardened); stroke-width: 5; opacity: .25; }
+section > .scroll { margin-top: 1.5rem; }
+details > .scroll { margin-top: 1rem; }
+.wide th[scope="row"] { min-width: 9rem; overflow-wrap: anywhere; }
+.wide .over th[scope="colgroup"] { text-align: right; }
+.wide .under th:first-child { padding-left: .75rem; }
+.wide tbody th { background: var(--paper); }
+.checks .seen { width: 38%; overflow-wrap: anywhere; }
+.checks thead th:nth-child(3) { width: 38%; }
+.checks thead th:nth-child(2) { width: 14%; }
 svg .who { fill: var(--ink); font-size: 11px; }
 svg .c0 { stroke: #0b62a4; } svg .c1 { stroke: #b8500a; } svg .c2 { stroke: #146c43; }
 svg .c3 { stroke: #8a2f8f; } svg .c4 { stroke: #7d5200; } svg .c5 { stroke: #a3201a; }
 svg .c6 { stroke: #3f6f7a; } svg .c7 { stroke: #565f6a; }
+@media (prefers-color-scheme: dark) {
+  svg .c0 { stroke: #6ab4ee; } svg .c1 { stroke: #f0985a; } svg .c2 { stroke: #7fd1a6; }
+  svg .c3 { stroke: #d79be0; } svg .c4 { stroke: #e9be6a; } svg .c5 { stroke: #ff9a90; }
+  svg .c6 { stroke: #8fc4d1; } svg .c7 { stroke: #a5aeb8; }
+}
 svg .dash { stroke-dasharray: 5 3; }
 .mark.out { fill: var(--paper); stroke: var(--arm); stroke-width: 1.75; }
 """
 _COLOURS = 8
-_NAME = 190
+_LONGEST = 60
+"""Characters of an attack's label in a chart."""
 
 
-def dots(rows: Sequence[tuple[str, Finding | None, Finding]], metric: str, subject: str) -> Html:
-    """(attack, before, after) as one line each, the strongest first; empty without rows."""
-    if not rows:
-        return Html("")
-    values = [v for _, _, f in rows for v in (f.value, f.high) if v is not None]
-    marks = nice_ticks(0.0, max([*values, 1e-4]), wanted=4)
-    height = 34 + 20 * len(rows) + 34
-    x = Linear(marks[0], marks[-1], _NAME + 8, 500)
-    bottom = height - 40
-    parts = [bottom_axis([(v, x(v)) for v in marks], bottom, percent, metric, (_NAME + 500) / 2)]
-    parts += [rule(x(v), 14, x(v), bottom, "grid") for v in marks]
+def dots(
+    rows: Sequence[tuple[str, Finding | None, Finding]], metric: str, subject: str, most: float
+) -> Html:
+    """(attack, before, after) one below the other, in the order given, each under its name.
+
+    most: greatest value of the axis, so that charts of many victims can be compared.
+    """
+    left, right, step = 6, 394, 35
+    marks = nice_ticks(0.0, max(most, 1e-4), wanted=4)
+    x = Linear(marks[0], marks[-1], left, right)
+    bottom = 10 + step * len(rows)
+    parts = [rule(x(v), 4, x(v), bottom, "grid") for v in marks]
+    parts.append(bottom_axis([(v, x(v)) for v in marks], bottom, percent, metric, 200))
     for n, (name, before, after) in enumerate(rows):
-        parts.append(_row(26 + 20 * n, name, before, after, x))
+        parts.append(_row(left, 17 + step * n, name, before, after, x))
     said = f"{metric} of {len(rows)} attacks on {subject}; all values are in the table below."
-    return chart(520, height, f"{metric} by attack: {subject}", said, *parts)
+    return chart(400, bottom + 42, f"{metric} by attack: {subject}", said, *parts)
 
 
-def _row(y: float, name: str, before: Finding | None, after: Finding, x: Linear) -> Html:
-    short = name if len(name) <= 32 else f"{name[:31]}…"
-    parts = [text(_NAME, y + 4, short, "who", "end")]
-    if after.low is not None and after.high is not None:
-        parts.append(rule(x(max(after.low, 0)), y, x(after.high), y, "whisker"))
-    if before is not None and before.value is not None:
-        parts.append(mark(x(before.value), y, "control out", f"{name}: before", 4))
+def _row(
+    left: float, y: float, name: str, before: Finding | None, after: Finding, x: Linear
+) -> Html:
     assert after.value is not None
-    parts.append(mark(x(after.value), y, "hardened", f"{name}: {percent(after.value)}", 4))
+    short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    parts, middle = [text(left, y, short, "who", "start")], y + 11
+    if before is not None and before.value is not None:
+        parts.append(rule(x(before.value), middle, x(after.value), middle, "reach"))
+        parts.append(mark(x(before.value), middle, "control out", f"{name}: before", 4))
+    if after.low is not None and after.high is not None:
+        parts.append(rule(x(max(after.low, 0)), middle, x(after.high), middle, "whisker"))
+    parts.append(mark(x(after.value), middle, "hardened", f"{name}: {percent(after.value)}", 4))
     return join(parts)
 
 
@@ -65,7 +88,7 @@ def roc(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Html:
     if not curves:
         return Html("")
     names = list(curves)
-    left, top, bottom, right = 48, 16, 316, 360
+    left, top, bottom, right = 48, 8, 308, 388
     x, y = Linear(0, 1, left, right), Linear(0, 1, bottom, top)
     ticks = (0.0, 0.25, 0.5, 0.75, 1.0)
     parts = [
@@ -76,10 +99,10 @@ def roc(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Html:
     ]  # fmt: skip
     for n, name in enumerate(names):
         points = [(x(a), y(b)) for a, b in curves[name]]
-        parts += [line(points, _stroke(n)), *_key(n, name, right + 16, 24 + 20 * n)]
-    height = max(360, 40 + 20 * len(names))
+        parts += [line(points, _stroke(n)), *_key(n, name, left, 372 + 19 * n)]
+    height = 368 + 19 * len(names)
     said = "Recall of each detector by share of real users flagged. " + ", ".join(names)
-    return chart(620, height, "ROC curves of the detectors", said, *parts)
+    return chart(400, height, "ROC curves of the detectors", said, *parts)
 
 
 def _stroke(n: int) -> str:
@@ -87,7 +110,7 @@ def _stroke(n: int) -> str:
 
 
 def _key(n: int, name: str, x: float, y: float) -> list[Html]:
-    short = name if len(name) <= 34 else f"{name[:33]}…"
+    short = name if len(name) <= _LONGEST - 14 else f"{name[: _LONGEST - 15]}…"
     return [rule(x, y, x + 18, y, f"line {_stroke(n)}"), text(x + 24, y + 4, short, "who", "start")]
 
 

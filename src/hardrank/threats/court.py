@@ -55,11 +55,15 @@ def label(attack: Named) -> str:
     """`greedy-words`, or `greedy-words(vocabulary=30)` where a value is not the default."""
     spec: Any = attack
     changed = [
-        f"{f.name}={getattr(attack, f.name)!r}"
+        f"{f.name}={_shown(getattr(attack, f.name))}"
         for f in fields(spec)
         if f.name != "kind" and getattr(attack, f.name) != getattr(type(attack), f.name, None)
     ]
     return f"{attack.kind}({', '.join(changed)})" if changed else attack.kind
+
+
+def _shown(value: Any) -> str:
+    return label(value) if hasattr(value, "kind") else repr(value)
 
 
 def level(attack: Attack, threat: ThreatModel) -> Knowledge:

@@ -46,7 +46,8 @@ class Pga:
     restarts: Count = 2
     """Factorisations from other random starts that are climbed together: the slope of one
     alone exploits its own errors."""
-    steps: Count = 40
+    steps: Count = 36
+    """Of the ascent."""
     learning_rate: Positive = 0.2
     """How far the entry of a row with the steepest slope moves in one step."""
     adapting: Count = 5

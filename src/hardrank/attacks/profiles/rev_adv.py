@@ -46,7 +46,7 @@ class RevAdv:
     """What is trained inside, and how many of its steps are unrolled."""
     restarts: Count = 1
     """Surrogates from other random starts that are climbed together."""
-    steps: Count = 40
+    steps: Count = 36
     """Of the outer loop."""
     adapting: Count = 4
     """Outer steps after which the surrogate is trained anew with the fakes."""
