@@ -103,9 +103,8 @@ def test_limits_that_are_not_given_do_not_bind() -> None:
 
 
 def _rating(view: LogView, *_: Any) -> None:
-    view.train.events["rating"].to_numpy(writable=False)  # reading is fine
-    object.__setattr__(view.train, "events", view.train.events.with_columns(rating=pl.lit(5.0)
-                                                                            .cast(pl.Float32)))  # fmt: skip
+    praised = view.train.events.with_columns(rating=pl.lit(5.0).cast(pl.Float32))
+    object.__setattr__(view.train, "events", praised)
 
 
 def _title(view: LogView, *_: Any) -> None:
@@ -121,6 +120,19 @@ def test_an_attack_that_changes_the_log_is_foul_play(deed: Callable[..., None]) 
     log = taste_log(users=20, items=12, events=4)  # its own: it will be spoilt
     with pytest.raises(FoulPlay, match="attack 'scripted' changed the log that it was shown"):
         play_profiles(Scripted(deed=deed), threat(), log, target="i11")
+
+
+def test_numbers_that_an_attack_writes_over_are_its_own() -> None:
+    log = taste_log(users=20, items=12, events=4)
+    counts = log.counts.copy()
+
+    def spoil(view: LogView, *_: Any) -> None:
+        view.counts[:] = 0
+        view.train.event_items[:] = 0
+
+    play_profiles(Scripted(deed=spoil), threat(), log, target="i11")
+    assert np.array_equal(log.counts, counts)
+    assert log.event_items.tolist() == log.events["item"].to_list()
 
 
 def test_what_the_threat_does_not_grant_is_refused() -> None:

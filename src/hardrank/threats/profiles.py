@@ -75,13 +75,14 @@ def play_profiles(
     goal = threat.goal
     if not isinstance(goal, Promote | Demote):
         raise Unsupported(f"fake users promote or demote an item; the goal is '{goal.kind}'")
-    view = LOG_VIEWS[attack.needs](train, np.asarray([train.item_rows[target]]), run, detector)
+    shown = replace(train)  # with caches of its own: arrays that an attack may write into
+    view = LOG_VIEWS[attack.needs](shown, np.asarray([train.item_rows[target]]), run, detector)
     _refuse(attack, threat, view)
     rng = np.random.default_rng(derive(seed, label(attack), target))
     before, started = train.fingerprint, time.perf_counter()
     patch = attack(view, aim_at(goal, target), threat.budget, rng)
     seconds = time.perf_counter() - started
-    if _fingerprint_now(train) != before:
+    if _fingerprint_now(shown) != before:
         raise FoulPlay(f"attack '{attack.kind}' changed the log that it was shown")
     check_profiles(patch, threat.budget, train)
     sizes = [len(e.item_ids) for e in patch.edits if isinstance(e, AddProfile)]
