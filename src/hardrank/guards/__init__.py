@@ -1,0 +1,1 @@
+"""Serve-time guards: what a new text or event has to pass before it goes live."""

@@ -1,0 +1,1 @@
+"""The service: a bundle online, its store, its guards, its life."""
