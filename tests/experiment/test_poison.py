@@ -27,7 +27,8 @@ from hardrank.experiment.poison import _detectors, run_poisoning
 from hardrank.experiment.poison_bench import Bench, World
 from hardrank.experiment.poison_checks import strangers_to_test, stronger_than_chance
 from hardrank.experiment.poison_defences import Detectors, defended, threshold
-from hardrank.experiment.poison_detection import curves, detection_samples, tested
+from hardrank.experiment.poison_detection import curves, detection_samples
+from hardrank.experiment.poison_detection import tested as scored_on
 from hardrank.experiment.poison_logs import Poisoned, example_targets, play_all, targets_of
 from hardrank.experiment.poison_spec import (
     Defence,
@@ -455,7 +456,7 @@ def test_scores_of_other_logs_are_not_taken_for_these(tmp_path: Path, data: dict
         (path,) = (tmp_path / "detection").glob("*.parquet")
         rows[profiles] = pl.read_parquet(path)
     assert rows[6]["fake"].sum() == 2 * 2 * 6 and rows[3]["fake"].sum() == 2 * 2 * 3
-    half = tested(made.split.train, 0).sum()
+    half = scored_on(made.split.train, 0).sum()
     assert (~rows[3]["fake"]).sum() == 2 * 2 * half and 15 < half < 45
 
 
@@ -487,7 +488,7 @@ def test_labels_that_are_learned_are_of_other_users_than_the_figures(
     examples = [log for logs in _detectors(made, 0).examples.values() for log in logs]
     assert len(examples) == 4
     for p in poisoned(made):
-        judged = tested(p.log, 0)
+        judged = scored_on(p.log, 0)
         fake = np.arange(p.log.n_users) >= 60
         scored = LabelledLog(p.log, fake, "x")
         check_apart(scored, judged & ~fake, examples)

@@ -127,7 +127,7 @@ def poison(
 
     Run again with the same folder, it resumes where it stopped.
 
-    Example: hardrank attack poison examples/poisoning.toml -o runs/poisoning
+    Example: hardrank attack poison examples/poisoning/poisoning.toml -o runs/poisoning
     """
     from hardrank.cli.logs import show_logs
     from hardrank.context import RunContext

@@ -8,7 +8,7 @@ from hardrank.detection.bursts import Bursts
 from hardrank.detection.combined import SINGLE_DETECTORS, Combined, combine
 from hardrank.detection.consistency import InterestConsistency
 from hardrank.detection.degree import Degree
-from hardrank.detection.discriminator import GanDetector
+from hardrank.detection.discriminator import GanDetector, GanDiscriminator
 from hardrank.detection.duplicates import Duplicates
 from hardrank.detection.evaluate import (
     Detected,
@@ -41,6 +41,7 @@ __all__ = [
     "FittedDetector",
     "FittedTwoStage",
     "GanDetector",
+    "GanDiscriminator",
     "InterestConsistency",
     "LabelledLog",
     "LearnedUnion",
@@ -68,6 +69,8 @@ UnsupervisedUnion = (
 """Detectors that need no labelled example: callables (dataset) -> (U,) scores."""
 LearnedUnion = BoostedDetector | LogisticDetector | TwoStage
 """Detectors with `fit`. A `TwoStage` can do without where its base can."""
-AnyDetector = Annotated[UnsupervisedUnion | LearnedUnion, Field(discriminator="kind")]
+AnyDetector = Annotated[
+    UnsupervisedUnion | LearnedUnion | GanDiscriminator, Field(discriminator="kind")
+]
 """What `detector = { kind = "..." }` of a file may spell."""
 DETECTORS: tuple[type, ...] = (*SINGLE_DETECTORS, Combined)

@@ -1,14 +1,16 @@
 """The discriminator of a generative model as a detector of fake users."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
+from hardrank.context import RunContext
 from hardrank.data import Dataset, Queries
-from hardrank.types import Floats
+from hardrank.generators.interest_gan import InterestGan
+from hardrank.types import Floats, spec
 
-__all__ = ["Authentic", "GanDetector"]
+__all__ = ["Authentic", "GanDetector", "GanDiscriminator"]
 
 
 class Authentic(Protocol):
@@ -36,3 +38,20 @@ class GanDetector:
         if len(rows):
             out[rows] = -np.asarray(self.judge.authenticity(dataset.histories().take(rows)))
         return out
+
+
+@spec
+class GanDiscriminator:
+    """The plain head of an interest GAN that was trained on a log that is trusted.
+
+    It never meets an attack, only what its own generator made and crude impostors.
+    """
+
+    kind: Literal["gan-discriminator"] = "gan-discriminator"
+    gan: InterestGan = InterestGan()
+    """What is trained; the generator is thrown away."""
+
+    def fit_trusted(self, log: Dataset, run: RunContext) -> GanDetector:
+        """log: real users alone. Raises `DataError` where fewer than two of them have two
+        different items, `Diverged` where a health check fails."""
+        return GanDetector(self.gan.fit(log, run))

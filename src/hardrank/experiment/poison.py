@@ -91,9 +91,11 @@ def _detectors(world: World, seed: int) -> Detectors:
     """With example logs where some detector learns, for other targets than those attacked."""
     experiment, run = world.experiment, world.run.seeded(seed)
     specs = [*experiment.detectors, *(d.detector for d in experiment.defences if d.detector)]
-    if not any(hasattr(s, "fit") for s in specs):
-        return Detectors(examples={}, run=run)
     train = world.split.train
+    known = ~tested(train, seed)[train.events["user"].to_numpy()]
+    trusted = train.where(pl.Series(known))
+    if not any(hasattr(s, "fit") for s in specs):
+        return Detectors(examples={}, trusted=trusted, run=run)
     aims = example_targets(experiment, train, seed)
     examples: dict[str, list[LabelledLog]] = {}
     for attack in experiment.attacks:
@@ -105,7 +107,7 @@ def _detectors(world: World, seed: int) -> Detectors:
                 continue
             log = labelled(train, p.match.patch, family(attack), target=p.match.target, seed=seed)
             examples.setdefault(family(attack), []).append(log.hiding(tested(log.dataset, seed)))
-    return Detectors(examples=examples, run=run)
+    return Detectors(examples=examples, trusted=trusted, run=run)
 
 
 def _measured(

@@ -3,7 +3,7 @@ with their scores."""
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,15 +28,23 @@ class Detectors:
 
     examples: Mapping[str, Sequence[LabelledLog]]
     """Family of the attack -> its example logs."""
+    trusted: Dataset | None = None
+    """An earlier log without attacks, for detectors that learn from such."""
     run: RunContext
     made: dict[tuple[str, str], Detector] = field(default_factory=dict)
 
     def without(self, spec: Any, family: str = "") -> Detector:
         """The detector that met every family but this one; all of them for none."""
-        if not hasattr(spec, "fit"):
+        if hasattr(spec, "fit_trusted"):
+            family = ""  # meets no attack at all
+        elif not hasattr(spec, "fit"):
             made: Detector = spec
             return made
         key = (repr(spec), family)
+        if key not in self.made and hasattr(spec, "fit_trusted"):
+            assert self.trusted is not None, "a detector that learns needs a log to learn from"
+            seeded = self.run.seeded(derive(self.run.seed, "detector", *key))
+            self.made[key] = spec.fit_trusted(self.trusted, replace(seeded, folder=None))
         if key not in self.made:
             logs = [log for name, some in self.examples.items() if name != family for log in some]
             _log.info("fitting %s without %s on %d logs", spec.kind, family or "nothing", len(logs))

@@ -1,1 +1,5 @@
-"""Serve-time guards: what a new text or event has to pass before it goes live."""
+"""Guards of the live service: what stands between a seller's texts and the catalogue."""
+
+from hardrank.guards.base import Action, Guard, Listing, Shop, Verdict, admit, worst
+
+__all__ = ["Action", "Guard", "Listing", "Shop", "Verdict", "admit", "worst"]
