@@ -248,7 +248,7 @@ def test_all_mistakes_of_a_file_are_told_at_once(data: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_poisoning(wrong)
     assert [m.partition(":")[0] for m in caught.value.mistakes] == [
-        "attacks[0].kind", "defences[0].flagged", "ks[0]", "models[0].ease.regularisation", "sede",
+        "attacks.0", "defences.0.flagged", "ks.0", "models.0.ease.regularisation", "sede",
     ]  # fmt: skip
 
 
