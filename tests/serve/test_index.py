@@ -123,9 +123,9 @@ class IvfLife(Life):
 
 
 TestExactLife = ExactLife.TestCase
-TestExactLife.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+TestExactLife.settings = settings(max_examples=10, stateful_step_count=15, deadline=None)
 TestIvfLife = IvfLife.TestCase
-TestIvfLife.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+TestIvfLife.settings = settings(max_examples=10, stateful_step_count=15, deadline=None)
 
 
 @BOTH
@@ -193,10 +193,10 @@ def test_the_kind_follows_from_the_size() -> None:
 
 def test_recall_is_measured_and_reached_with_few_cells() -> None:
     """The probes are chosen on one sample; other queries of the kind get the recall, too."""
-    made = clustered(20_000, 16)
+    made = clustered(6_000, 16)
     index = IvfIndex(made, sample=clustered(600, 16, seed=1), k=10)
     fresh = clustered(400, 16, seed=2)
-    assert index.probes < 60, "a fifth of the 282 cells"
+    assert index.probes < 60, "of 150 cells"
     measured = index.recall(fresh, 10)
     rows, _ = index.search(fresh, 10)
     true, _ = exact(made).search(fresh, 10)
@@ -206,7 +206,7 @@ def test_recall_is_measured_and_reached_with_few_cells() -> None:
 
 
 def test_recall_below_one_is_seen() -> None:
-    made = clustered(20_000, 16)
+    made = clustered(6_000, 16)
     index = IvfIndex(made, sample=clustered(600, 16, seed=1), k=10)
     index.probes = 1
     assert 0.05 < index.recall(clustered(200, 16, seed=2), 10) < 0.95
@@ -214,27 +214,28 @@ def test_recall_below_one_is_seen() -> None:
 
 def test_item_biases_of_all_sizes_are_searched() -> None:
     """A bias is one dimension more, and a query's 1 meets it."""
-    bias = np.random.default_rng(1).gamma(1.0, 2.0, size=(20_000, 1))
-    made = np.hstack([clustered(20_000, 16), bias]).astype(np.float32)
+    bias = np.random.default_rng(1).gamma(1.0, 2.0, size=(6_000, 1))
+    made = np.hstack([clustered(6_000, 16), bias]).astype(np.float32)
     queries = np.hstack([clustered(900, 16, seed=1), np.ones((900, 1))]).astype(np.float32)
     index = IvfIndex(made, sample=queries[:500], k=10)
     assert index.recall(queries[500:], 10) >= 0.97
-    assert index.probes < 200
+    assert index.probes < 120
 
 
 def test_cells_are_laid_out_anew_when_it_has_doubled() -> None:
     """New items come from where the first ones were not; recall holds by a new layout."""
-    made = clustered(4_000, 8, centres=20)
+    made = clustered(1_000, 8, centres=20)
     index = IvfIndex(made, k=10, background=False)
     before = index._made
-    for n in range(3_999):
-        index.put(4_000 + n, made[n] + 10)
-    assert index._made is before
+    for n in range(998):
+        index.put(1_000 + n, made[n] + 10)
     index.remove(5)
-    assert index._made is not before, "a removal is a write, too"
+    assert index._made is before
+    index.put(1_998, made[998] + 10)
+    assert index._made is not before
     assert index._made.nlist > before.nlist
     assert index.recall(made[:300] + 10, 10) >= 0.97
-    assert 5 not in index.search(made[5:6], 4_000)[0]
+    assert 5 not in index.search(made[5:6], 1_998)[0]
 
 
 def test_writes_during_a_new_layout_are_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,34 +296,34 @@ def test_readers_never_see_half_a_write(build: Build) -> None:
 
 
 def test_a_writer_is_alone_and_nobody_starves() -> None:
-    lock, inside, most, turns = ReadWriteLock(), [0, 0], [0, 0], [0, 0]
-    stop = threading.Event()
+    lock, stop, reading = ReadWriteLock(), threading.Event(), set[int]()
+    most, turns, wrong = [0], [0, 0], []
 
-    def use(who: int) -> None:
+    def read() -> None:
         while not stop.is_set():
-            with lock.write() if who else lock.read():
-                inside[who] += 1
-                assert not inside[1] or inside == [0, 1]
-                most[who] = max(most[who], inside[who])
+            with lock.read():
+                reading.add(threading.get_ident())
+                most[0] = max(most[0], len(reading))
                 time.sleep(0.001)
-                inside[who] -= 1
-            turns[who] += 1
+                reading.discard(threading.get_ident())
+            turns[0] += 1
 
-    # Counting is safe: readers add to one number under the interpreter's lock only, so the
-    # check is on the writer, who must find zero readers.
-    def check() -> None:
+    def write() -> None:
         while not stop.is_set():
             with lock.write():
-                assert inside == [0, 0]
-            turns[1] += 1
+                wrong.extend(reading)
+                time.sleep(0.0005)
+                wrong.extend(reading)
+                turns[1] += 1
 
-    threads = [threading.Thread(target=use, args=(0,)) for _ in range(4)]
-    threads += [threading.Thread(target=check) for _ in range(2)]
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    threads += [threading.Thread(target=write) for _ in range(2)]
     for thread in threads:
         thread.start()
     time.sleep(0.5)
     stop.set()
     for thread in threads:
         thread.join(10)
-    assert turns[0] > 20 and turns[1] > 20
+    assert not wrong
+    assert min(turns) > 20
     assert most[0] > 1, "readers share"

@@ -16,10 +16,12 @@ from hardrank.cli import (
     doctor,
     gan,
     harden,
+    keys,
     leaderboard,
     recommend,
     report,
     run,
+    serve,
     tune,
 )
 from hardrank.errors import HardrankError
@@ -76,6 +78,8 @@ app.add_typer(attack.app, name="attack")
 app.add_typer(detect.app, name="detect")
 app.add_typer(leaderboard.app, name="leaderboard")
 app.add_typer(gan.app, name="gan")
+app.command("serve")(serve.serve)
+app.add_typer(keys.app, name="keys")
 app.command("doctor")(doctor.doctor)
 
 

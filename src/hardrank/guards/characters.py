@@ -112,9 +112,8 @@ def _invisible(text: str) -> Iterator[Change]:
         elif kind == "Cc":
             if c not in "\t\n\r\x85":
                 yield at, ""
-        elif c in _FILLERS or kind == "Cf" or _selector(c):
-            if not _needed(text, at):
-                yield at, ""
+        elif (c in _FILLERS or kind == "Cf" or _selector(c)) and not _needed(text, at):
+            yield at, ""
 
 
 def _selector(c: str) -> bool:
@@ -135,7 +134,8 @@ def _needed(text: str, at: int) -> bool:
     if "\U000e0100" <= c <= "\U000e01ef":
         return bool(_EAST.match(before))
     if _selector(c):
-        return after == _KEYCAP or bool(before) and not before.isspace() and not before.isalnum()
+        drawn = bool(before) and not before.isspace() and not before.isalnum()
+        return drawn or after == _KEYCAP
     if c in "\u115f\u1160":
         return "\u1100" <= (after or before or " ") <= "\u11ff"
     return c in "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u08e2"

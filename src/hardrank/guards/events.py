@@ -38,11 +38,10 @@ class EventLike(Protocol):
 class EventGuard:
     """Limits of what a person does, and of how fast an item's events may grow.
 
-    Counters forget: one with half-life h that gets events at a steady rate r stands at
-    r h / ln 2. Each limit is a number of events in the half-life's time, compared with the
-    counter times ln 2, plus the start: a user may do that many at once. Time is what the
-    client claims, within the window of clocks; a time before one already seen is taken for
-    that one, so that claims cannot thin out a burst.
+    Each limit is compared with a count in which an event of one half-life (a minute, an hour,
+    a day) ago counts half: so many events at once, or 0.69 times as many in that time
+    steadily. Time is what the client claims, within the window of clocks; a time before one
+    already seen is taken for that one, so that claims cannot thin out a burst.
     """
 
     kind: Literal["events"] = "events"
@@ -65,6 +64,8 @@ class EventGuard:
     people's gaps differ by more than their mean. Gaps below a second are not judged."""
     flood: Count = 30
     """Events of one item in an hour that are never a flood."""
+    share: Share = 0.01
+    """Share of the shop's events of the hour that is never a flood: in a large shop."""
     surge: Positive = 6.0
     """Standard deviations above what an item's week and the shop's present pace let one
     expect of its hour, from which it is a flood; its events are held until it ebbs."""
@@ -146,23 +147,21 @@ class EventWatch:
             # A wrong clock or a stale link is no fraud: counters and trust stay as they are.
             return Verdict("quarantine", self.kind, 1.0, wrong)
         trusted = self.trust.of(event.user_id, event.time)
-        found = [*self._of_user(event), self._of_item(event)]
-        share, reason = max(found, key=lambda f: f[0])
-        if share > 1:
-            # The crowd that floods an item may be honest: only what the user did counts.
-            own = max(found[:-1], key=lambda f: f[0])[0] > 1
-            verdict = Verdict("quarantine", self.kind, _score(share), reason)
-            self.trust.add(event.user_id, 1.0 if own else 0.25, event.time)
-            return verdict
+        own, crowd = max(self._of_user(event)), self._of_item(event)
+        used, reason = max(own, crowd)
+        if used > 1:
+            # A crowd that floods an item may be honest: it says less of each of its users.
+            self.trust.add(event.user_id, 1.0 if own[0] > 1 else 0.25, event.time)
+            return Verdict("quarantine", self.kind, _score(used), reason)
         self._items[event.item_id].take(event.time)
         self._shop.take(event.time)
         if trusted < self.spec.distrust:
-            # The verdict follows from trust and must not feed it: a user could never return.
+            # That follows from trust and must not lower it: nobody could ever return.
             self.trust.add(event.user_id, 0.0, event.time, 0.25)
             reason = f"the user is trusted {trusted:.2f}, {self.spec.distrust:.2f} is needed"
             return Verdict("quarantine", self.kind, _score(2 - trusted), reason)
         self.trust.add(event.user_id, 0.0, event.time)
-        return Verdict("admit", self.kind, _score(share), "")
+        return Verdict("admit", self.kind, _score(used), "")
 
     def _impossible(self, event: EventLike, now: int, known: Container[str]) -> str:
         if event.item_id not in known:
@@ -204,7 +203,10 @@ class EventWatch:
         busy = max(1.0, self._shop.busy(event.time))
         expected = pace.expected(event.time) * busy
         limit = max(self.spec.flood, expected + self.spec.surge * max(expected, 1.0) ** 0.5)
-        return seen / limit, f"about {seen:.0f} events with this item within an hour, not {limit:.0f}"
+        return (
+            seen / limit,
+            f"about {seen:.0f} events with this item within an hour, not {limit:.0f}",
+        )
 
     def _user(self, name: str) -> _User:
         user = self._users.get(name)

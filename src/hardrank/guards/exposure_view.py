@@ -92,7 +92,7 @@ class ExposureView:
         after = self._after(rows, wanted)
         return [
             Shown(b, b if row is not None and not new else a, bool(new) or row is None)
-            for b, a, new, row in zip(was, after, wanted, rows, strict=True)
+            for b, a, new, row in zip(was, after.tolist(), wanted, rows, strict=True)
         ]
 
     def standing(self, rows: Ints) -> Doubles:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hardrank.data import Queries, Slate
 from hardrank.errors import DataError, SchemaError
 from hardrank.guards.base import Guard, Listing, Shop, Verdict
+from hardrank.guards.pipeline import Pipeline
 from hardrank.recommender import Recommender
 from hardrank.types import Ints, Knowledge, Ranks, Scores
 
@@ -36,8 +37,8 @@ class Guarded:
 
     recommender: Recommender
     """Over the catalogue as it stands, which is taken to be clean."""
-    guard: Guard
-    """One guard, or a pipeline of several."""
+    guard: Guard | Pipeline
+    """One guard, or several in order."""
     shop: Shop
     """What the guard may ask; the same catalogue. Its counts are the items' events."""
     fields: tuple[str, ...] = ("title",)
@@ -64,7 +65,7 @@ class Guarded:
     def of(
         cls,
         recommender: Recommender,
-        guard: Guard,
+        guard: Guard | Pipeline,
         *,
         counts: Ints | None = None,
         queries: Queries | None = None,
@@ -119,8 +120,7 @@ class Guarded:
                 self._known.move_to_end(key)
         self._judge([key for key in new if key not in self._known], keep=len(new))
         return [
-            self._known[row, slate.field, text] if text != old[row] else None
-            for row, text in asked
+            self._known[row, slate.field, text] if text != old[row] else None for row, text in asked
         ]
 
     def passed(self, slate: Slate) -> list[str | None]:
@@ -152,8 +152,9 @@ class Guarded:
         return [(columns, part) for columns, part in parts if len(columns)]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The recommender's as `base/...`, the guard's, if it has any, as `guard/...`."""
-        own = getattr(self.guard, "arrays", dict)()
+        """The recommender's as `base/...`, the guard's, if it has any, as `guard/...`; those of
+        a pipeline with the number of the guard before, as `guard/0.weights`."""
+        own = _arrays_of(self.guard)
         base = {_BASE + name: array for name, array in self.recommender.arrays().items()}
         return base | {_GUARD + name: array for name, array in own.items()}
 
@@ -181,7 +182,7 @@ class Guarded:
         columns = dict.fromkeys((*self.fields, *rewritten))
         before = {column: self._standing(row, column) for column in columns}
         return Listing(
-            item_id=str(self.items["item_id"][row]), fields=before | rewritten, before=before,
+            item_id=str(self.items["item_id"][row]), fields={**before, **rewritten}, before=before,
             events=int(self.shop.counts[row]),
         )  # fmt: skip
 
@@ -208,6 +209,17 @@ class Guarded:
             for c in wanted.keys() & stays.keys():
                 wanted[c][row] = stays[c]
         return items.with_columns(pl.Series(c, wanted[c], dtype=pl.Utf8) for c in columns)
+
+
+def _arrays_of(guard: Guard | Pipeline) -> dict[str, NDArray[Any]]:
+    if isinstance(guard, Pipeline):
+        return {
+            f"{n}.{name}": array
+            for n, one in enumerate(guard.guards)
+            for name, array in _arrays_of(one).items()
+        }
+    learned: dict[str, NDArray[Any]] = getattr(guard, "arrays", dict)()
+    return learned
 
 
 def _changes(

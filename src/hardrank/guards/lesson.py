@@ -13,7 +13,7 @@ from hardrank.guards.base import Listing, Shop
 from hardrank.metrics.detection import threshold_at_fpr
 from hardrank.types import Ints
 
-__all__ = ["Example", "Lesson", "border", "share_above"]
+__all__ = ["Example", "Lesson", "border", "families", "share_above"]
 
 Doubles = NDArray[np.float64]
 _FEWEST = 20

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hardrank.errors import BundleError, DataError
 from hardrank.guards.base import Listing, Shop, Verdict, admit
 from hardrank.guards.exposure_view import ExposureView, Shown
+from hardrank.guards.lesson import Lesson
 from hardrank.types import Count, Positive, Share, spec
 
 __all__ = ["FittedShadowRanking", "ShadowRanking"]
@@ -52,8 +53,12 @@ class ShadowRanking:
     """Most texts of the catalogue that are read as new ones; fewer where the model reads
     several columns."""
 
-    def fit(self, shop: Shop) -> "FittedShadowRanking":
-        """Raises `DataError` for a shop without recommender or users, or with fewer than ten
+    def fit(self, lesson: Lesson) -> "FittedShadowRanking":
+        """On the lesson's shop; see `fit_on`."""
+        return self.fit_on(lesson.shop)
+
+    def fit_on(self, shop: Shop) -> "FittedShadowRanking":
+        """On the live catalogue, whose texts count as clean. Raises `DataError` for a shop without recommender or users, or with fewer than ten
         items: nothing can be left out of them."""
         view = ExposureView.of(shop, self.k, self.users)
         n = shop.items.height

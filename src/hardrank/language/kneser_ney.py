@@ -1,7 +1,8 @@
 """Interpolated Kneser-Ney over sequences of whole numbers: words, or the letters of words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ __all__ = ["KneserNey", "fit_kneser_ney"]
 
 _UNDEFINED = 0.75
 """The discount where Ney's estimate is 0 / 0 or takes everything: small samples."""
+_TABLES = ("keys", "counts", "contexts", "totals", "kinds")
+"""Arrays of an `_Order`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,25 @@ class KneserNey:
     def windows(self, sequences: Sequence[Sequence[int]]) -> Ints:
         """(sum of lengths, n) each symbol after the n-1 before it."""
         return _windows(sequences, len(self.orders), self.size)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything learned, by name."""
+        out: dict[str, NDArray[Any]] = {
+            "size": np.asarray([self.size, len(self.orders)]),
+            "discounts": np.asarray([order.discount for order in self.orders]),
+        }
+        for n, order in enumerate(self.orders):
+            out |= {f"{n}.{name}": getattr(order, name) for name in _TABLES}
+        return out
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, NDArray[Any]]) -> "KneserNey":
+        """The inverse of `arrays`. Raises `KeyError` for an array that is missing."""
+        size, count = arrays["size"].tolist()
+        discounts = arrays["discounts"].tolist()
+        tables = [{name: arrays[f"{n}.{name}"] for name in _TABLES} for n in range(count)]
+        made = (_Order(**table, discount=d) for table, d in zip(tables, discounts, strict=True))
+        return cls(size, tuple(made))
 
 
 def fit_kneser_ney(sequences: Sequence[Sequence[int]], *, size: int, order: int) -> KneserNey:

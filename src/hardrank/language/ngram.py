@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,28 @@ class NgramLM:
         model = fit_kneser_ney(rows, size=len(words), order=order)
         strange = sorted(w for w in counts if w not in words) or sorted(counts)
         letters, spelling = _learn_spelling(strange, sorted({c for w in counts for c in w}))
+        return cls(words, letters, model, spelling)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything learned, by name; texts as arrays of text."""
+        out: dict[str, NDArray[Any]] = {
+            "words": np.asarray(list(self.words), dtype=np.str_),
+            "letters": np.asarray([f"{c}." for c in self.letters], dtype=np.str_),
+        }
+        out |= {f"model.{name}": value for name, value in self.model.arrays().items()}
+        return out | {f"spelling.{n}": value for n, value in self.spelling.arrays().items()}
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, NDArray[Any]]) -> "NgramLM":
+        """The inverse of `arrays`. Raises `KeyError` for an array that is missing."""
+        words = {name: row for row, name in enumerate(arrays["words"].tolist())}
+        letters = {name[:-1]: row for row, name in enumerate(arrays["letters"].tolist())}
+        model, spelling = (
+            KneserNey.restore(
+                {n.removeprefix(part): v for n, v in arrays.items() if n.startswith(part)}
+            )
+            for part in ("model.", "spelling.")
+        )
         return cls(words, letters, model, spelling)
 
     def log_prob(self, text: str) -> float:

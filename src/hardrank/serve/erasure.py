@@ -14,14 +14,12 @@ from sqlalchemy import Connection, delete, select
 
 from hardrank.serve.database import LEDGER
 from hardrank.serve.errors import StoreUnavailable
-from hardrank.serve.journal import Journal
+from hardrank.serve.journal import SCRUB, Journal
 from hardrank.serve.records import Erased, checked_id
 from hardrank.serve.tables import cached, events, reviews, settings, tombstones
 from hardrank.serve.writing import chunks, insert, replaced
 
 __all__ = ["Erasure"]
-
-SCRUB = "scrub-due"
 
 
 class Erasure(Journal):
@@ -45,13 +43,14 @@ class Erasure(Journal):
 
     def recall(self, user_id: str, name: str) -> bytes | None:
         """What `remember` kept."""
-        query = select(cached.c.value).where(cached.c.user_id == user_id, cached.c.name == name)
+        mine = cached.c.user_id == checked_id(user_id, "user_id")
+        query = select(cached.c.value).where(mine, cached.c.name == checked_id(name, "name"))
         value = self.database.read(lambda c: c.execute(query).scalar())
         return None if value is None else bytes(value)
 
     def erased(self, user_ids: Iterable[str]) -> set[str]:
         """Those of the users who were erased."""
-        asked = sorted(set(user_ids))
+        asked = sorted({checked_id(user, "user_id") for user in user_ids})
         return self.database.read(lambda c: self._erased(c, asked))
 
     def erase_user(self, user_id: str, *, who: str = "system") -> Erased:

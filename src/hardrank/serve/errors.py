@@ -1,13 +1,13 @@
 """What the store raises on purpose.
 
-    HardrankError
-    └── StoreError          the database cannot be used as it is; the message says why
-        ├── StoreUnavailable  it is away, busy or restarting: the same call works later
-        ├── StoreFull         the disk takes no more; nothing of the call was kept
-        ├── StoreCorrupted    the file is damaged, or is no database
-        ├── StoreTooNew       a newer Hardrank wrote its schema
-        ├── NotFound          no such item, review case or key
-        └── Conflict          somebody decided already
+HardrankError
+└── StoreError          the database cannot be used as it is; the message says why
+    ├── StoreUnavailable  it is away, busy or restarting: the same call works later
+    ├── StoreFull         the disk takes no more; nothing of the call was kept
+    ├── StoreCorrupted    the file is damaged, or is no database
+    ├── StoreTooNew       a newer Hardrank wrote its schema
+    ├── NotFound          no such item, review case or key
+    └── Conflict          somebody decided already
 """
 
 from hardrank.errors import HardrankError

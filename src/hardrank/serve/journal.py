@@ -1,7 +1,5 @@
 """Who did what, settings, and which bundle is live."""
 
-import json
-import secrets
 import time
 from collections.abc import Callable, Mapping
 
@@ -14,11 +12,11 @@ from hardrank.serve.records import AuditRow, checked_id, checked_text, dumped, l
 from hardrank.serve.tables import audit, settings
 from hardrank.serve.writing import replaced
 
-__all__ = ["SECRET_PREFIX", "Journal"]
+__all__ = ["SCRUB", "SECRET_PREFIX", "Journal"]
 
 SECRET_PREFIX = "hr_"
 """Of API keys as they are shown: ids have none."""
-LIVE, PREVIOUS, SALT = "live-bundle", "previous-bundle", "salt"
+LIVE, PREVIOUS, SALT, SCRUB = "live-bundle", "previous-bundle", "salt", "scrub-due"
 
 
 class Journal:
@@ -44,12 +42,12 @@ class Journal:
         return [AuditRow(r.id, r.time, r.who, r.action, r.subject, loaded(r.detail)) for r in rows]
 
     def setting(self, name: str) -> str | None:
-        query = select(settings.c.value).where(settings.c.name == name)
+        query = select(settings.c.value).where(settings.c.name == checked_id(name, "name"))
         return self.database.read(lambda c: c.execute(query).scalar())
 
     def set_setting(self, name: str, value: str, *, who: str) -> None:
         checked_id(name, "name"), checked_text(value, "value")
-        if name in (LIVE, PREVIOUS, SALT):
+        if name in (LIVE, PREVIOUS, SALT, SCRUB):
             raise DataError(f"'{name}' is kept by the store itself", field="name")
 
         def work(connection: Connection) -> None:
@@ -108,15 +106,11 @@ class Journal:
         connection.execute(audit.insert(), {**row, "detail": dumped(dict(detail or {}))})
 
     def _salted(self, connection: Connection) -> bytes:
-        """32 random bytes of this store; the first who asks makes them."""
+        """The 32 random bytes that the migration gave this store."""
         if self._salt is None:
             query = select(settings.c.value).where(settings.c.name == SALT)
             self._salt = bytes.fromhex(connection.execute(query).scalar_one())
         return self._salt
-
-
-def first_salt() -> dict[str, str]:
-    return {"name": SALT, "value": secrets.token_hex(32)}
 
 
 def _bundles(connection: Connection) -> tuple[str | None, str | None]:

@@ -41,7 +41,7 @@ class Ledger(Erasure):
         """(item_id, time) of the user's events, oldest first; the latest `limit` of them."""
         newest = (
             select(events.c.item_id, events.c.time)
-            .where(events.c.user_id == user_id)
+            .where(events.c.user_id == checked_id(user_id, "user_id"))
             .order_by(events.c.time.desc(), events.c.sequence.desc())
             .limit(limit)
         )
@@ -63,14 +63,12 @@ class Ledger(Erasure):
         """Reviews of an item, newest first."""
         query = (
             select(reviews)
-            .where(reviews.c.item_id == item_id)
+            .where(reviews.c.item_id == checked_id(item_id, "item_id"))
             .order_by(reviews.c.sequence.desc())
             .limit(limit)
         )
         rows = self.database.read(lambda c: c.execute(query).all())
-        return [
-            ReviewIn(r.review_id, r.user_id, r.item_id, r.text, r.time, r.rating) for r in rows
-        ]
+        return [ReviewIn(r.review_id, r.user_id, r.item_id, r.text, r.time, r.rating) for r in rows]
 
     def events_per_item(self) -> dict[str, int]:
         """Number of events of each item that has any."""

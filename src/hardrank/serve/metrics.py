@@ -40,16 +40,17 @@ class Metrics:
         self.decisions = Counter(
             "hardrank_decisions", "Quarantine decisions.", ("action",), registry=self.registry
         )
-        self.probes = Counter(
-            "hardrank_probing", "Keys found to probe.", registry=self.registry
-        )
+        self.probes = Counter("hardrank_probing", "Keys found to probe.", registry=self.registry)
         self.swaps = Counter(
             "hardrank_swaps", "Bundle swaps by outcome.", ("outcome",), registry=self.registry
         )
-        self._gauge = lambda name, text: Gauge(name, text, registry=self.registry)
-        self.in_flight = self._gauge("hardrank_in_flight", "Requests being answered.")
-        self.ready = self._gauge("hardrank_ready", "1 where the model answers.")
-        self.live = self._gauge("hardrank_live_items", "Items that can be listed.")
+        self.in_flight = Gauge(
+            "hardrank_in_flight", "Requests being answered.", registry=self.registry
+        )
+        self.ready = Gauge("hardrank_ready", "1 where the model answers.", registry=self.registry)
+        self.live = Gauge(
+            "hardrank_live_items", "Items that can be listed.", registry=self.registry
+        )
         self._observed: dict[tuple[str, str, int], Callable[[float], None]] = {}
 
     def observe(self, route: str, method: str, status: int, seconds: float) -> None:

@@ -138,7 +138,8 @@ class SequenceRanker:
         """The state after the history and the text, as if that were one more item."""
         kept = list(history[-(self._model.length - 1) :]) if self._model.length > 1 else []
         past = self._table.all[kept, : self._size]
-        return self._run([np.vstack([past, self._read_text(text)[None]])])[0]
+        both = np.vstack([past, self._read_text(text)[None]])
+        return np.asarray(self._run([both])[0], dtype=np.float32)
 
     def _run(self, read: Sequence[Floats]) -> Floats:
         """(B, D) states after sequences of item vectors, (L, D) each."""

@@ -5,13 +5,34 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 __all__ = [
-    "Answer", "Because", "Decided", "Error", "EventAck", "EventIn", "Events", "EventsAck",
-    "Health", "Id", "ItemAck", "ItemIn", "ItemOut", "Problem", "QuarantineList", "QuarantineRow",
-    "Ranked", "RecommendIn", "ScoreIn", "Scored", "SwapIn", "Swapped", "Erased",
+    "Answer",
+    "Because",
+    "Decided",
+    "Erased",
+    "Error",
+    "EventAck",
+    "EventIn",
+    "Events",
+    "EventsAck",
+    "Health",
+    "Id",
+    "ItemAck",
+    "ItemIn",
+    "ItemOut",
+    "Problem",
+    "QuarantineList",
+    "QuarantineRow",
+    "Ranked",
+    "RecommendIn",
+    "ScoreIn",
+    "Scored",
+    "SwapIn",
+    "Swapped",
 ]  # fmt: skip
 
 Id = Annotated[
-    str, StringConstraints(strict=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"),
 ]
 Column = Annotated[
     str, StringConstraints(strict=True, min_length=1, max_length=64, pattern=r"^[A-Za-z_][\w .-]*$")

@@ -27,6 +27,9 @@ class Settings:
     """Folder of the bundle that goes online."""
     store: str = "sqlite:///hardrank.db"
     """SQLAlchemy address of the store. It may hold a password: it is never logged."""
+    guard: str | None = None
+    """Folder of the guards that listings pass, as `hardrank guard fit` writes it; None admits
+    everything."""
     host: str = "127.0.0.1"
     """Address to listen at; 0.0.0.0 for all."""
     port: Annotated[int, Ge(1), Le(65535)] = 8000
@@ -74,7 +77,10 @@ def read_settings(
 ) -> Settings:
     """`chosen` values that are None were not given. Raises `ConfigError` with one line a
     mistake: an unknown key, a value out of range, a file that is not TOML."""
-    values = {**_of_file(path), **_of_environment(os.environ if environment is None else environment)}
+    values = {
+        **_of_file(path),
+        **_of_environment(os.environ if environment is None else environment),
+    }
     values |= {name: value for name, value in chosen.items() if value is not None}
     try:
         return TypeAdapter(Settings).validate_python(values)

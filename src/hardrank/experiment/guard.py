@@ -1,0 +1,246 @@
+"""`hardrank guard`: fit guards of texts, measure them on attacks they never saw, and scan."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hardrank.context import RunContext, derive
+from hardrank.data import Dataset
+from hardrank.errors import DataError
+from hardrank.experiment.guard_spec import GuardFitting
+from hardrank.files import write_json, write_table
+from hardrank.guards import (
+    Example,
+    Lesson,
+    Listing,
+    Pipeline,
+    Shop,
+    Verdict,
+    fit_pipeline,
+    load_pipeline,
+)
+from hardrank.guards.lesson import families
+from hardrank.metrics.detection import recall_at_fpr
+from hardrank.threats import Demote, ThreatModel, mount_all, sample_panel, targets
+
+__all__ = ["Found", "GuardsFitted", "attacked_listings", "fit_guards", "scan_listings"]
+
+_log = logging.getLogger("hardrank")
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One row of the table: how many of a group of listings are stopped or mended."""
+
+    group: str
+    split: str
+    """`seen`: learned from this family, other targets; `unseen`: never saw the family; `real`
+    and `clean`: texts from elsewhere; `catalogue`: held-out clean listings."""
+    n: int
+    stopped: float
+    """Share that is quarantined or mended at the guards' own thresholds."""
+    recall: float | None
+    """The same at the stated share of false alarms; None where it is a share of clean ones."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GuardsFitted:
+    """What `guard fit` leaves behind."""
+
+    pipeline: Pipeline
+    rows: tuple[Found, ...]
+    milliseconds: float
+    """For one listing of a batch, all guards together, on this machine."""
+    by_guard: Mapping[str, float]
+    """Share of held-out clean listings that each guard stops."""
+
+    def lines(self) -> list[str]:
+        out = [f"{'texts':<28}{'split':<11}{'n':>6}{'stopped':>9}{'recall':>8}"]
+        for row in self.rows:
+            recall = "" if row.recall is None else f"{row.recall:8.3f}"
+            out.append(f"{row.group:<28}{row.split:<11}{row.n:>6}{row.stopped:>9.3f}{recall}")
+        return [*out, f"{self.milliseconds:.2f} ms a listing"]
+
+
+def attacked_listings(spec: GuardFitting, data: Dataset, run: RunContext) -> list[Example]:
+    """What every attack made of every target; targets that it left alone are not there."""
+    rng = np.random.default_rng(derive(spec.seed, "guard targets"))
+    victim = spec.victim.fit(data, run)
+    panel = sample_panel(data.histories(), spec.panel, rng)
+    wanted = targets(spec.threat.goal, data, rng)
+    rows = np.argsort(-data.counts, kind="stable")[: len(wanted)]
+    popular = data.items["item_id"].gather(rows).to_list()
+    out: list[Example] = []
+    for attack in spec.attacks:
+        plans: list[tuple[ThreatModel, Sequence[str]]] = [(spec.threat, wanted)]
+        if "demote" in getattr(attack, "goals", ()):
+            plans.append((replace(spec.threat, goal=Demote(items=tuple(popular))), popular))
+        for threat, items in plans:
+            matches = mount_all(
+                [attack], threat, victim, data, panel=panel, targets=items, seed=spec.seed
+            )
+            for error in {m.error for m in matches if m.error}:
+                _log.warning("%s: %s", attack.kind, error)
+            out += [_example(m.patch.rewrites()[m.target], attack.kind, spec, data)
+                    for m in matches if m.target in m.patch.rewrites()]  # fmt: skip
+    return out
+
+
+def fit_guards(spec: GuardFitting, run: RunContext) -> GuardsFitted:
+    """Into `run.folder`: `guards/`, `items.parquet` and `evaluation.json`. Raises `HardrankError`
+    for what the user can mend."""
+    assert run.folder is not None, "guards need a folder"
+    data = spec.data.load()
+    shop, aside = _parted(spec, data)
+    examples = attacked_listings(spec, data, run)
+    learned, held = _by_target(examples, spec.seed)
+    orders = tuple(text for file in spec.orders for text in file.load())
+    lesson = Lesson(
+        shop=shop, fields=spec.fields, attacked=tuple(learned), orders=orders, seed=spec.seed
+    )
+    _log.info("fitting %d guards on %d attacked listings", len(spec.guards), len(learned))
+    pipeline = fit_pipeline(spec.guards, lesson, _log.info)
+    done = _measured(spec, pipeline, lesson, aside, held)
+    pipeline.save(run.folder / "guards")
+    table = shop.items.select("item_id", *spec.fields)
+    write_table(run.folder / "items.parquet", table.with_columns(events=pl.Series(shop.counts)))
+    write_json(
+        run.folder / "evaluation.json",
+        {
+            "false_alarms": spec.false_alarms, "milliseconds": done.milliseconds,
+            "by_guard": dict(done.by_guard), "rows": [vars(row) for row in done.rows],
+        },
+    )  # fmt: skip
+    return done
+
+
+def scan_listings(folder: Path, listings: Sequence[Listing]) -> list[Verdict]:
+    """What the guards of `guard fit` say of listings. Raises `BundleError` for another folder."""
+    pipeline = load_pipeline(folder / "guards")
+    table = pl.read_parquet(folder / "items.parquet")
+    shop = Shop(items=table.drop("events"), counts=table["events"].to_numpy().astype(np.int64))
+    return pipeline.inspect(listings, shop)
+
+
+def _parted(spec: GuardFitting, data: Dataset) -> tuple[Shop, list[Listing]]:
+    """The catalogue that guards know, and listings of the items that they do not."""
+    whole = Lesson(
+        shop=Shop(items=data.items, counts=data.counts), fields=spec.fields,
+        held_out=spec.test, seed=derive(spec.seed, "guard test"),
+    )  # fmt: skip
+    known, hidden = whole.rows()
+    shop = Shop(items=data.items[known], counts=data.counts[known])
+    if min(len(known), len(hidden)) < 20:
+        raise DataError(f"{data.name}: {data.n_items} items are too few to fit and to measure")
+    return shop, whole.listings(hidden)
+
+
+def _by_target(examples: list[Example], seed: int) -> tuple[list[Example], list[Example]]:
+    """To learn from and to measure on: no item is in both."""
+    learned, held = [], []
+    for example in examples:
+        half = derive(seed, "guard half", example.listing.item_id) % 2
+        (held if half else learned).append(example)
+    return learned, held
+
+
+def _measured(
+    spec: GuardFitting, pipeline: Pipeline, lesson: Lesson, aside: list[Listing],
+    held: list[Example],
+) -> GuardsFitted:  # fmt: skip
+    start = perf_counter()
+    clean = _judged(pipeline, aside, lesson.shop)
+    spent = 1000 * (perf_counter() - start) / len(aside)
+    said = pipeline.each(aside, lesson.shop)
+    kinds = [guard.kind for guard in pipeline.guards]
+    by_guard = {
+        kind: float(np.mean([row[n].action == "quarantine" for row in said]))
+        for n, kind in enumerate(kinds)
+    }
+    rows = [_row("held-out listings", "catalogue", clean, clean, None)]
+    for family in families(held):
+        some = [e.listing for e in held if e.family == family]
+        found = _judged(pipeline, some, lesson.shop)
+        rows.append(_row(family, "seen", found, clean, spec.false_alarms))
+        if len(families(lesson.attacked)) < 2:
+            continue
+        _log.info("measuring without %s", family)
+        blind = _without(spec, pipeline, lesson, family)
+        negatives = _judged(blind, aside, lesson.shop)
+        found = _judged(blind, some, lesson.shop)
+        rows.append(_row(family, "unseen", found, negatives, spec.false_alarms))
+    for split, files in (("real", spec.real), ("clean", spec.clean)):
+        for file in files:
+            some = [
+                Listing(f"{file.name} {n}", {spec.fields[0]: text})
+                for n, text in enumerate(file.load())
+            ]
+            at = spec.false_alarms if split == "real" else None
+            found = _judged(pipeline, some, lesson.shop)
+            rows.append(_row(file.name, split, found, clean, at))
+    return GuardsFitted(pipeline=pipeline, rows=tuple(rows), milliseconds=spent, by_guard=by_guard)
+
+
+def _without(spec: GuardFitting, pipeline: Pipeline, lesson: Lesson, family: str) -> Pipeline:
+    """The same guards, those that learn from attacks fitted without the family."""
+    blind = lesson.without(family)
+    return Pipeline(
+        tuple(
+            made.fit(blind) if made.kind == "adversarial-text" else guard
+            for made, guard in zip(spec.guards, pipeline.guards, strict=True)
+        )
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    scores: Doubles
+    """(N,) the largest score of any guard but for what is mended, which has 1."""
+    stopped: NDArray[np.bool_]
+
+
+def _judged(pipeline: Pipeline, listings: Sequence[Listing], shop: Shop) -> _Judged:
+    """Scores of guards that learn are 0.5 at their own thresholds, so the largest compares."""
+    said = pipeline.each(listings, shop)
+    kinds = ("normaliser", "change-of-text")
+    scores = [
+        max(
+            [v.score for v in row if v.guard not in kinds]
+            + [
+                1.0 for v in row if v.action == "mend" or (v.guard in kinds and v.action != "admit")
+            ],
+            default=0.0,
+        )
+        for row in said
+    ]
+    return _Judged(
+        np.asarray(scores),
+        np.asarray([any(v.action != "admit" for v in row) for row in said], dtype=np.bool_),
+    )
+
+
+def _row(group: str, split: str, found: _Judged, clean: _Judged, at: float | None) -> Found:
+    recall = None
+    if at is not None:
+        scores = np.concatenate([clean.scores, found.scores])
+        labels = np.arange(len(scores)) >= len(clean.scores)
+        recall = float(recall_at_fpr(scores, labels, at))
+    return Found(
+        group=group, split=split, n=len(found.scores), stopped=float(found.stopped.mean()),
+        recall=recall,
+    )  # fmt: skip
+
+
+def _example(edit: Any, family: str, spec: GuardFitting, data: Dataset) -> Example:
+    row = data.item_rows[edit.item_id]
+    before = {name: data.items[name][row] or "" for name in spec.fields}
+    after = before | {edit.field: edit.text}
+    return Example(Listing(edit.item_id, after, before, int(data.counts[row])), family)

@@ -1,0 +1,57 @@
+"""From candidates to a list: less of the same, nobody's shop alone, and reasons."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from hardrank.types import Floats
+
+__all__ = ["capped", "diverse", "shared_words"]
+
+_WORD = re.compile(r"\w\w+")
+_COMMON = frozenset(
+    ("the", "and", "for", "with", "from", "of", "in", "on", "to", "by", "an", "or", "at")
+)
+
+
+def diverse(scores: Floats, units: Floats, k: int, diversity: float) -> list[int]:
+    """K of the N candidates in the order chosen. scores: (N,); units: (N, D) of length 1.
+
+    Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998): next comes the candidate
+    with the best (1 - diversity) * relevance - diversity * (cosine to the nearest chosen),
+    relevance being the score brought to [0, 1] among the candidates.
+    """
+    low, high = float(scores.min()), float(scores.max())
+    relevance = (scores - low) / max(high - low, 1e-12)
+    nearest = np.zeros(len(scores), dtype=np.float32)
+    left, chosen = np.ones(len(scores), dtype=bool), list[int]()
+    while left.any() and len(chosen) < k:
+        worth = (1 - diversity) * relevance - diversity * nearest
+        worth[~left] = -np.inf
+        best = int(worth.argmax())
+        chosen.append(best)
+        left[best] = False
+        likeness = units @ units[best]
+        nearest = likeness if len(chosen) == 1 else np.maximum(nearest, likeness)
+    return chosen
+
+
+def capped(order: Sequence[int], owner: Callable[[int], str], most: int) -> list[int]:
+    """`order` without what exceeds `most` of one owner; items of nobody are never too many."""
+    seen, kept = Counter[str](), list[int]()
+    for n in order:
+        name = owner(n)
+        if name and seen[name] >= most:
+            continue
+        seen[name] += 1
+        kept.append(n)
+    return kept
+
+
+def shared_words(a: str, b: str) -> tuple[str, ...]:
+    """Up to eight words that both texts hold, in the order of the first."""
+    other = set(_WORD.findall(b.lower()))
+    mine = dict.fromkeys(_WORD.findall(a.lower()))
+    return tuple(w for w in mine if w in other and w not in _COMMON)[:8]

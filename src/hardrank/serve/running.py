@@ -1,0 +1,44 @@
+"""The process: uvicorn, uvloop, and an end that finishes what was begun."""
+
+from pathlib import Path
+
+from hardrank.errors import MissingExtra
+from hardrank.guards.base import Guard
+from hardrank.serve.logs import tell
+from hardrank.serve.settings import Settings
+
+__all__ = ["run"]
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; then take no new connections, finish the requests in
+    flight (for `drain` seconds at most) and close the store. Raises `MissingExtra`,
+    `StoreError`, `DataError` for guards that cannot be read."""
+    try:
+        import uvicorn
+
+        from hardrank.serve.app import create_app
+    except ModuleNotFoundError as missing:
+        raise MissingExtra(missing.name or "fastapi", "serve") from None
+    guard = None if settings.guard is None else _guard(Path(settings.guard))
+    app = create_app(settings, guard=guard)
+    tell("start", host=settings.host, port=settings.port, guarded=guard is not None)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=max(1, round(settings.drain)),
+    )
+    uvicorn.Server(config).run()
+
+
+def _guard(folder: Path) -> Guard:
+    from hardrank.guards.pipeline import load_pipeline
+
+    return load_pipeline(folder)
