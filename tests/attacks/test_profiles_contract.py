@@ -11,12 +11,14 @@ from pydantic import TypeAdapter, ValidationError
 from hardrank.attacks import profiles
 from hardrank.attacks.profiles import PLAIN, PROFILE_ATTACKS, ProfileAttackSpec
 from hardrank.attacks.profiles.obfuscated import Obfuscated
+from hardrank.attacks.profiles.rehearsed import Rehearsed
 from hardrank.testing.profiles import ProfileAttackContract
 
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(ProfileAttackSpec)
 _BRISK = {
     "steps": 2, "pretraining": 2, "epochs": 1, "width": 8, "batch": 8,
     "gan": {"width": 8, "warmup": 2, "batch_size": 8},
+    "candidates": [{"kind": "copy-profile"}, {"kind": "mixed-copy"}],
 }  # fmt: skip
 """What a learned attack is told here where it knows such a key, so that it trains for a
 moment."""
@@ -66,7 +68,7 @@ def test_the_registry_holds_every_attack_once() -> None:
     kinds = [made().kind for made in PROFILE_ATTACKS]
     assert len(set(kinds)) == len(kinds)
     assert [home.replace("_", "-") for home in homes] == kinds
-    assert set(PROFILE_ATTACKS) - set(PLAIN) == {Obfuscated}
+    assert set(PROFILE_ATTACKS) - set(PLAIN) == {Obfuscated, Rehearsed}
 
 
 @pytest.mark.parametrize("made", PROFILE_ATTACKS, ids=lambda made: made.kind)

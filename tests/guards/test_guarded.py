@@ -102,7 +102,7 @@ def test_the_guard_is_told_what_stands_and_what_it_earned() -> None:
         shop.score(QUERIES, part)
     assert guard.seen == [
         Listing("f", {"title": "moon"}, {"title": "plain dusty"}, events=1),
-        Listing("a", {"title": "plain"}, {"title": "silver lantern"}, events=2),
+        Listing("a", {"title": "plain"}, {"title": "silver lantern"}, events=3),
     ]
 
 
@@ -116,7 +116,7 @@ def test_a_catalogue_that_its_sellers_rewrite() -> None:
     assert shop.items["title"].to_list() == WORLD.data.items["title"].to_list()
     assert scores(live, "plain river") == scores(WORLD.victim, "")
     assert live.shop.recommender is live.recommender
-    other = shop.items.with_columns(item_id=pl.Series("uvwxyz"))
+    other = shop.items.with_columns(item_id=pl.Series(list("uvwxyz")))
     assert shop.on(shop.items).items.equals(shop.items)
     with pytest.raises(DataError):
         shop.on(other)
@@ -137,7 +137,7 @@ def test_attacks_get_less_through_a_guard_and_adapt_to_it() -> None:
 
 def test_an_attack_that_stays_below_the_gate_wins_what_the_gate_lets_through() -> None:
     """Honest: a gate that holds what shows f to more than 0.4 of the users stops the copy of
-    'moon river', which wins them all, and not that of 'velvet river', which wins one of three."""
+    'moon river', which wins them all, and not that of 'silver lantern', which wins one of three."""
     gate = FittedShadowRanking(
         spec=ShadowRanking(k=2), knots=np.zeros(1), levels=np.array([0.4]), newcomer=0.4
     )
@@ -146,7 +146,7 @@ def test_an_attack_that_stays_below_the_gate_wins_what_the_gate_lets_through() -
     assert bare.patch.rewrites()["f"].text == WORLD.best_title
     assert exposure(WORLD.victim, bare) == 1.0
     assert exposure(shop, bare) == 0.0
-    assert through.patch.rewrites()["f"].text == "velvet river"
+    assert through.patch.rewrites()["f"].text == "silver lantern"
     assert exposure(shop, through) == pytest.approx(1 / 3)
     (verdict,) = shop.verdicts(Slate(items=np.array([5]), texts=("moon river",)))
     assert verdict is not None and "ER@2 moves from 0.000 to 1.000" in verdict.reason

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from hardrank.bundle import load_bundle
 from hardrank.models import BprMf, Popularity, Sasrec, Tfidf
 from hardrank.testing.service import Served, WordGuard, served, toy_bundle
@@ -45,9 +46,10 @@ def test_recommends_what_the_bundle_recommends(shop: Served, bundle: Path) -> No
 def test_a_history_is_enough(shop: Served, bundle: Path) -> None:
     asked = {"history": ["i0", "i3", "i6"], "k": 4}
     answer = shop.ask("read", "POST", "/v1/recommend", json=asked)
-    assert _ids(answer) == load_bundle(bundle).recommend_after(["i0", "i3", "i6"], 4)[
-        "item_id"
-    ].to_list()
+    assert (
+        _ids(answer)
+        == load_bundle(bundle).recommend_after(["i0", "i3", "i6"], 4)["item_id"].to_list()
+    )
 
 
 def test_seen_and_excluded_items_are_left_out_on_request(shop: Served) -> None:
@@ -283,7 +285,7 @@ def test_an_admin_may_do_everything_and_a_key_may_come_in_another_header(shop: S
     assert shop.client.post("/v1/recommend", json=asked, headers=header).status_code == 200
 
 
-@pytest.mark.parametrize("spec", [Popularity(), Tfidf(), BprMf(size=8, training=Training(epochs=2))])
+@pytest.mark.parametrize("spec", [Popularity(), Tfidf(), BprMf(size=8, epochs=2)])
 def test_other_models_serve_too(spec: Any, tmp_path: Path) -> None:
     folder = toy_bundle(tmp_path / "b", spec)
     with served(folder, tmp_path / "s.db") as shop:

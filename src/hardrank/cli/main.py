@@ -15,6 +15,7 @@ from hardrank.cli import (
     detect,
     doctor,
     gan,
+    guard,
     harden,
     keys,
     leaderboard,
@@ -78,6 +79,7 @@ app.add_typer(attack.app, name="attack")
 app.add_typer(detect.app, name="detect")
 app.add_typer(leaderboard.app, name="leaderboard")
 app.add_typer(gan.app, name="gan")
+app.add_typer(guard.app, name="guard")
 app.command("serve")(serve.serve)
 app.add_typer(keys.app, name="keys")
 app.command("doctor")(doctor.doctor)

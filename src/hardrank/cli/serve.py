@@ -15,7 +15,9 @@ def serve(
     bundle: str = typer.Argument(None, help="A bundle folder; else the settings file names it."),
     host: str = typer.Option(None, help="Address to listen at (127.0.0.1)."),
     port: int = typer.Option(None, help="Port (8000)."),
-    store: str = typer.Option(None, help="Database: sqlite:///FILE or postgresql://USER@HOST/NAME."),
+    store: str = typer.Option(
+        None, help="Database: sqlite:///FILE or postgresql://USER@HOST/NAME."
+    ),
     provider: str = typer.Option(None, help="Column of the items that names the seller."),
     settings: Path = typer.Option(None, "--settings", help="TOML file with any setting."),
     guard: Path = typer.Option(None, "--guard", help="Folder that `hardrank guard fit` wrote."),

@@ -17,15 +17,19 @@ from hardrank.errors import DataError
 from hardrank.experiment.guard_spec import GuardFitting
 from hardrank.files import write_json, write_table
 from hardrank.guards import (
+    AdversarialText,
+    ChangeOfText,
     Example,
     Lesson,
     Listing,
+    Normaliser,
     Pipeline,
     Shop,
     Verdict,
     fit_pipeline,
     load_pipeline,
 )
+from hardrank.guards.adversarial_text import FittedAdversarialText
 from hardrank.guards.lesson import families
 from hardrank.metrics.detection import recall_at_fpr
 from hardrank.threats import Demote, ThreatModel, mount_all, sample_panel, targets
@@ -157,74 +161,79 @@ def _measured(
     held: list[Example],
 ) -> GuardsFitted:  # fmt: skip
     start = perf_counter()
-    clean = _judged(pipeline, aside, lesson.shop)
+    clean = _Heard.of(pipeline, aside, lesson.shop)
     spent = 1000 * (perf_counter() - start) / len(aside)
-    said = pipeline.each(aside, lesson.shop)
-    kinds = [guard.kind for guard in pipeline.guards]
-    by_guard = {
-        kind: float(np.mean([row[n].action == "quarantine" for row in said]))
-        for n, kind in enumerate(kinds)
-    }
-    rows = [_row("held-out listings", "catalogue", clean, clean, None)]
+    rows = [_row("held-out listings", "catalogue", clean.judged(), clean.judged(), None)]
+    learner = next((made for made in spec.guards if isinstance(made, AdversarialText)), None)
     for family in families(held):
         some = [e.listing for e in held if e.family == family]
-        found = _judged(pipeline, some, lesson.shop)
-        rows.append(_row(family, "seen", found, clean, spec.false_alarms))
-        if len(families(lesson.attacked)) < 2:
-            continue
-        _log.info("measuring without %s", family)
-        blind = _without(spec, pipeline, lesson, family)
-        negatives = _judged(blind, aside, lesson.shop)
-        found = _judged(blind, some, lesson.shop)
-        rows.append(_row(family, "unseen", found, negatives, spec.false_alarms))
+        found = _Heard.of(pipeline, some, lesson.shop)
+        rows.append(_row(family, "seen", found.judged(), clean.judged(), spec.false_alarms))
+        if learner is not None and len(families(lesson.attacked)) > 1:
+            _log.info("measuring without %s", family)
+            blind = learner.fit(lesson.without(family))
+            unseen, negatives = found.judged(blind), clean.judged(blind)
+            rows.append(_row(family, "unseen", unseen, negatives, spec.false_alarms))
     for split, files in (("real", spec.real), ("clean", spec.clean)):
         for file in files:
-            some = [
+            listings = [
                 Listing(f"{file.name} {n}", {spec.fields[0]: text})
                 for n, text in enumerate(file.load())
             ]
             at = spec.false_alarms if split == "real" else None
-            found = _judged(pipeline, some, lesson.shop)
-            rows.append(_row(file.name, split, found, clean, at))
-    return GuardsFitted(pipeline=pipeline, rows=tuple(rows), milliseconds=spent, by_guard=by_guard)
-
-
-def _without(spec: GuardFitting, pipeline: Pipeline, lesson: Lesson, family: str) -> Pipeline:
-    """The same guards, those that learn from attacks fitted without the family."""
-    blind = lesson.without(family)
-    return Pipeline(
-        tuple(
-            made.fit(blind) if made.kind == "adversarial-text" else guard
-            for made, guard in zip(spec.guards, pipeline.guards, strict=True)
-        )
+            found = _Heard.of(pipeline, listings, lesson.shop)
+            rows.append(_row(file.name, split, found.judged(), clean.judged(), at))
+    return GuardsFitted(
+        pipeline=pipeline, rows=tuple(rows), milliseconds=spent, by_guard=clean.by_guard()
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _Judged:
     scores: Doubles
-    """(N,) the largest score of any guard but for what is mended, which has 1."""
+    """(N,) the largest score of any guard that learned, 0.5 at its own threshold; 1 for what
+    is mended, or stopped by a guard that learned nothing."""
     stopped: NDArray[np.bool_]
 
 
-def _judged(pipeline: Pipeline, listings: Sequence[Listing], shop: Shop) -> _Judged:
-    """Scores of guards that learn are 0.5 at their own thresholds, so the largest compares."""
-    said = pipeline.each(listings, shop)
-    kinds = ("normaliser", "change-of-text")
-    scores = [
-        max(
-            [v.score for v in row if v.guard not in kinds]
-            + [
-                1.0 for v in row if v.action == "mend" or (v.guard in kinds and v.action != "admit")
-            ],
-            default=0.0,
-        )
-        for row in said
-    ]
-    return _Judged(
-        np.asarray(scores),
-        np.asarray([any(v.action != "admit" for v in row) for row in said], dtype=np.bool_),
-    )
+@dataclass(frozen=True, eq=False)
+class _Heard:
+    """What the guards said of some listings, and what the learned guard read of them."""
+
+    said: list[list[Verdict]]
+    features: Doubles | None
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, listings: Sequence[Listing], shop: Shop) -> "_Heard":
+        said, now = pipeline.walk(listings, shop)
+        learned = [g for g in pipeline.guards if isinstance(g, FittedAdversarialText)]
+        return cls(said, learned[0].reader.features(now, shop) if learned else None)
+
+    def judged(self, instead: FittedAdversarialText | None = None) -> _Judged:
+        """instead: a guard that takes the place of the one that learned from all families."""
+        said = self.said
+        if instead is not None and self.features is not None:
+            other = instead.judged(self.features)
+            said = [
+                [new if v.guard == new.guard else v for v in row]
+                for row, new in zip(said, other, strict=True)
+            ]
+        scores = [max(map(_comparable, row), default=0.0) for row in said]
+        stopped = [any(v.action != "admit" for v in row) for row in said]
+        return _Judged(np.asarray(scores), np.asarray(stopped, dtype=np.bool_))
+
+    def by_guard(self) -> dict[str, float]:
+        kinds = [v.guard for v in self.said[0]]
+        return {
+            kind: float(np.mean([row[n].action != "admit" for row in self.said]))
+            for n, kind in enumerate(kinds)
+        }
+
+
+def _comparable(verdict: Verdict) -> float:
+    if verdict.guard in (Normaliser().kind, ChangeOfText().kind):
+        return float(verdict.action != "admit")
+    return verdict.score
 
 
 def _row(group: str, split: str, found: _Judged, clean: _Judged, at: float | None) -> Found:

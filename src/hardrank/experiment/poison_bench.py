@@ -1,7 +1,7 @@
 """One arm of one seed of a poisoning run: what it shows on the clean log and on each other."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from hardrank.data import Dataset
 from hardrank.data.splits import Split
 from hardrank.experiment.poison_defences import Detectors, defended
 from hardrank.experiment.poison_logs import Poisoned
-from hardrank.experiment.poison_spec import PoisonExperiment, family
+from hardrank.experiment.poison_spec import Defence, PoisonExperiment, family
 from hardrank.experiment.poison_victims import Arm, arms_of, trained
 from hardrank.experiment.stages import kept_samples, key_of
 from hardrank.metrics.popularity import popularity_groups
@@ -155,11 +155,16 @@ class Bench:
             for n, logs in sorted(self.detectors.examples.items()) for log in logs
         ) if self.arm.defence and self.arm.defence.detector else ()  # fmt: skip
         key = key_of(
-            parts, self.arm.spec, self.arm.defence, w.split.train.fingerprint,
+            parts, self.arm.spec, self._defence, w.split.train.fingerprint,
             w.split.test.fingerprint, w.aims, w.experiment.ks, w.experiment.success, self.seed,
             examples,
         )  # fmt: skip
         return kept_samples(folder, key, make)
+
+    @property
+    def _defence(self) -> Defence | None:
+        """What training depends on: which adaptive attacks are tried is another matter."""
+        return replace(self.arm.defence, adaptive=()) if self.arm.defence else None
 
     @property
     def _name(self) -> str:

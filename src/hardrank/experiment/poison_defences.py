@@ -55,7 +55,7 @@ class Detectors:
 
 def threshold(detector: Detector, clean: Dataset, flagged: float) -> float:
     """The score that this share of the users of a trusted, earlier log exceeds."""
-    scores = np.asarray(detector(clean), dtype=np.float64)
+    scores = _scores(detector, clean)
     known = scores[~np.isnan(scores)]
     return float(np.quantile(known, 1 - flagged, method="higher")) if len(known) else np.inf
 
@@ -66,13 +66,18 @@ def defended(
     """The log that training reads, and (U,) trust in each user's events: 0 where dropped."""
     if detector is None:
         return log, np.ones(log.n_users)
-    scores = np.asarray(detector(log), dtype=np.float64)
+    scores = _scores(detector, log)
     border = threshold(detector, clean, defence.flagged)
     if defence.action == "drop":
         kept = np.where(np.nan_to_num(scores, nan=-np.inf) > border, 0.0, 1.0)
         return filtered(log, scores.astype(np.float32), threshold=border).dataset, kept
     trust = _trust(scores, border)
     return down_weight(log, trust.astype(np.float32)).dataset, trust
+
+
+def _scores(detector: Detector, log: Dataset) -> Doubles:
+    """As single precision holds them, on either side of the threshold."""
+    return np.asarray(detector(log), dtype=np.float32).astype(np.float64)
 
 
 def _trust(scores: Doubles, border: float) -> Doubles:

@@ -58,15 +58,17 @@ class FittedAdversarialText:
     def inspect(self, listings: Sequence[Listing], shop: Shop) -> list[Verdict]:
         if not listings:
             return []
-        x = self.reader.features(listings, shop)
+        return self.judged(self.reader.features(listings, shop))
+
+    def judged(self, x: Doubles) -> list[Verdict]:
+        """The verdicts that follow from (N, F) features of the reader."""
         raw = _odds(self.forest, x)
-        out = []
-        for row, value, share in zip(x, raw, share_above(raw, self.threshold), strict=True):
-            if value <= self.threshold:
-                out.append(admit(self.kind, share))
-            else:
-                out.append(Verdict("quarantine", self.kind, share, self._reason(row)))
-        return out
+        return [
+            Verdict("quarantine", self.kind, share, self._reason(row))
+            if value > self.threshold
+            else admit(self.kind, share)
+            for row, value, share in zip(x, raw, share_above(raw, self.threshold), strict=True)
+        ]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {

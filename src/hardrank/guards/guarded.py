@@ -14,6 +14,7 @@ from hardrank.data import Queries, Slate
 from hardrank.errors import DataError, SchemaError
 from hardrank.guards.base import Guard, Listing, Shop, Verdict
 from hardrank.guards.pipeline import Pipeline
+from hardrank.models.common import same_items
 from hardrank.recommender import Recommender
 from hardrank.types import Ints, Knowledge, Ranks, Scores
 
@@ -100,8 +101,8 @@ class Guarded:
 
     def on(self, items: pl.DataFrame) -> Self:
         """The shop after its sellers asked for these texts: the guard sees all texts of an
-        item at once. Later rewrites are judged against what then stands. Raises as the
-        recommender's `on`."""
+        item at once. Later rewrites are judged against what then stands. Raises `SchemaError`
+        for other items, and as the recommender's `on`."""
         live = self.recommender.on(self._screened(items))
         shop = Shop(
             items=live.items, counts=self.shop.counts, recommender=live, queries=self.shop.queries
@@ -191,8 +192,7 @@ class Guarded:
 
     def _screened(self, items: pl.DataFrame) -> pl.DataFrame:
         """The table asked for, with the texts that pass."""
-        if not items["item_id"].equals(self.items["item_id"]):
-            return items  # refused by the recommender, who says why
+        same_items(self.items, items)
         columns = [
             c for c in items.columns if c in self.items.columns and items.schema[c] == pl.Utf8
         ]

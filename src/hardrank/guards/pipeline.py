@@ -31,14 +31,23 @@ class Pipeline:
         """The worst verdict of each listing, in order; see `worst`. Texts that a guard mended
         stand in its `fields`, for quarantined listings too; spans are of the text that the
         guard in question read."""
+        said, now = self.walk(listings, shop)
         return [
-            _joined(found, one, now)
-            for found, one, now in zip(*self._walked(listings, shop), strict=True)
+            _joined(found, one, after)
+            for found, one, after in zip(said, listings, now, strict=True)
         ]
 
-    def each(self, listings: Sequence[Listing], shop: Shop) -> list[list[Verdict]]:
-        """What every guard said, listing by listing."""
-        return self._walked(listings, shop)[0]
+    def walk(
+        self, listings: Sequence[Listing], shop: Shop
+    ) -> tuple[list[list[Verdict]], list[Listing]]:
+        """What every guard said, listing by listing; and the listings as the last one read them."""
+        now, said = list(listings), [list[Verdict]() for _ in listings]
+        for guard in self.guards:
+            for n, verdict in enumerate(guard.inspect(now, shop)):
+                said[n].append(verdict)
+                if verdict.fields is not None:
+                    now[n] = replace(now[n], fields=verdict.fields)
+        return said, now
 
     def save(self, folder: Path) -> None:
         """`pipeline.json` and `arrays.safetensors`; the folder appears whole or not at all.
@@ -59,17 +68,6 @@ class Pipeline:
             (draft / "arrays.safetensors").write_bytes(save(plain))
             about = {"format": _FORMAT, "guards": specs, "texts": texts}
             write_json(draft / "pipeline.json", about)
-
-    def _walked(
-        self, listings: Sequence[Listing], shop: Shop
-    ) -> tuple[list[list[Verdict]], Sequence[Listing], list[Listing]]:
-        now, said = list(listings), [list[Verdict]() for _ in listings]
-        for guard in self.guards:
-            for n, verdict in enumerate(guard.inspect(now, shop)):
-                said[n].append(verdict)
-                if verdict.fields is not None:
-                    now[n] = replace(now[n], fields=verdict.fields)
-        return said, listings, now
 
 
 def fit_pipeline(

@@ -121,7 +121,7 @@ _GATES = {
     "control": ("control_arm",),
     "unseen": (
         *("unseen_attack", "adaptive_attack", "text_confirmation", "coverage_stated"),
-        *("targets_not_in_training_pool", "split_without_leaks"),
+        *("targets_not_in_training_pool", "split_without_leaks", "strangers_to_test"),
     ),
 }
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hardrank.guards.base import Verdict
 from hardrank.serve.records import (
     ItemState,
     checked_fields,
@@ -13,6 +12,9 @@ from hardrank.serve.records import (
     checked_text,
     dumped,
 )
+
+if TYPE_CHECKING:
+    from hardrank.guards.base import Verdict
 
 __all__ = ["Draft", "Entry", "entry_of"]
 
@@ -25,7 +27,7 @@ class Entry:
     asked: str
     """JSON, as `dumped` writes it; equal texts are equal strings."""
     shown: str
-    verdict: Verdict
+    verdict: "Verdict"
 
     def row(self, version: int, now: int) -> dict[str, Any]:
         """Of table `versions`."""
@@ -117,7 +119,7 @@ class Draft:
         self.idle, self.waiting, self.held = self.waiting, None, None
 
 
-def entry_of(item_id: str, fields: Mapping[str, str], verdict: Verdict) -> Entry:
+def entry_of(item_id: str, fields: Mapping[str, str], verdict: "Verdict") -> Entry:
     """Raises `DataError` where a text cannot be stored."""
     asked = checked_fields(fields)
     mended = verdict.fields if verdict.action == "mend" else None

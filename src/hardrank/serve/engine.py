@@ -32,6 +32,8 @@ __all__ = ["Engine", "ItemSource"]
 
 _REASONS, _LOOKED_AT = 2, 50
 """Reasons for each listed item, and newest items of the history that may be one."""
+_CAPPED = 5_000
+"""Best items among which a list with a provider cap is chosen."""
 _SAMPLE = 200
 """Users that guards may ask about."""
 
@@ -68,6 +70,8 @@ class Engine:
         if vectors is not None:
             self._index = build_index(vectors, exact_up_to=exact, sample=self._states_sample())
         self._unrankable: set[int] = set()
+        """Rows that the model has nothing for: they wait for the next training."""
+        self._shoppers: tuple[int, Ints, Queries] | None = None
 
     @classmethod
     def load(
@@ -119,7 +123,10 @@ class Engine:
         with self._lock:
             scores = self._ranker.scores([self._question(ask)])[0]
             rows = [self.catalogue.row(item_id) for item_id in items]
-            found = [None if row is None else float(scores[row]) for row in rows]
+            found = [
+                None if row is None or row in self._unrankable else float(scores[row])
+                for row in rows
+            ]
             return [None if s is None or not np.isfinite(s) else s for s in found]
 
     # Items and users
@@ -174,8 +181,10 @@ class Engine:
         with self._lock:
             model = self.bundle.recommender
             items = self.catalogue.frame()[: model.items.height]
-        counts = np.bincount(self._history_rows, minlength=items.height).astype(np.int64)
-        return Shop(items=items, counts=counts, recommender=model, queries=self._sample())
+            if self._shoppers is None or self._shoppers[0] != len(self._forgotten):
+                self._shoppers = (len(self._forgotten), self._counts(), self._sample())
+            _, counts, sample = self._shoppers
+        return Shop(items=items, counts=counts, recommender=model, queries=sample)
 
     # Inside
 
@@ -199,12 +208,13 @@ class Engine:
         row = -1
         if ask.user_id is not None and not ask.fresh and ask.user_id not in self._forgotten:
             row = self._users.get(ask.user_id, -1)
-        return Question(tuple(self.catalogue.known(ask.history)), ask.text, row)
+        rows = [r for r in self.catalogue.known(ask.history) if r not in self._unrankable]
+        return Question(tuple(rows), ask.text, row)
 
     def _wanted(self, ask: Ask) -> int:
         """Candidates to choose from."""
         if ask.per_provider is not None and self._provider is not None:
-            return max(1, len(self.catalogue))  # the cap may pass over any number
+            return min(len(self.catalogue), max(_CAPPED, 20 * ask.k))
         return max(5 * ask.k, 50) if ask.diversity > 0 else ask.k
 
     def _barred(self, ask: Ask, question: Question) -> Ints:
@@ -248,7 +258,7 @@ class Engine:
         if ask.per_provider is not None and self._provider is not None:
             owners = self.catalogue.columns.get(self._provider, [])
             if owners:
-                order = capped(order, lambda n: owners[int(rows[n])], ask.per_provider)
+                order = list(capped(order, lambda n: owners[int(rows[n])], ask.per_provider))
         if ask.diversity > 0 and order:
             order = self._spread(order[: max(5 * ask.k, 50)], rows, scores, ask)
         chosen = order[: ask.k]
@@ -316,10 +326,13 @@ class Engine:
         ]
         return Queries.of(histories, users=[self._users[u] for u in users])
 
-    @property
-    def _history_rows(self) -> Ints:
-        rows = [r for h in self.bundle.histories.values() for r in self.catalogue.known(h)]
-        return np.asarray(rows, dtype=np.int64)
+    def _counts(self) -> Ints:
+        """(I,) events of the bundle's log, without those of forgotten users."""
+        out = np.zeros(self.bundle.recommender.items.height, dtype=np.int64)
+        for user, history in self.bundle.histories.items():
+            if user not in self._forgotten:
+                np.add.at(out, self.catalogue.known(history), 1)
+        return out
 
 
 def _ranker(bundle: Bundle, catalogue: Catalogue) -> Ranker:

@@ -3,6 +3,7 @@
 import math
 import threading
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -35,11 +36,11 @@ class Popular:
             barred = set(catalogue.known(ask.exclude))
             if ask.exclude_seen:
                 barred.update(catalogue.known(ask.history))
-            fit = [n for n in order if n not in barred and (allowed is None or allowed[n])]
+            fit = (n for n in order if n not in barred and (allowed is None or allowed[n]))
             owners = catalogue.columns.get(self._provider or "")
             if ask.per_provider is not None and owners:
                 fit = capped(fit, lambda n: owners[n], ask.per_provider)
-            return Found(tuple(self._one(n) for n in fit[: ask.k]), "popularity")
+            return Found(tuple(self._one(n) for n in islice(fit, ask.k)), "popularity")
 
     def score(self, items: Iterable[str]) -> list[float | None]:
         with self._lock:

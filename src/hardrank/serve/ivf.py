@@ -74,6 +74,7 @@ class IvfIndex:
         allowed: Bools | None = None,
     ) -> tuple[Ranks, Scores]:
         queries = checked(queries, self._table.size, "queries")
+        self._alone()
         with self._lock.read():
             eligible = self._table.eligible(allowed)
             n = self._table.count if allowed is None else int(eligible.sum())
@@ -92,6 +93,7 @@ class IvfIndex:
 
     def put_many(self, rows: Ints, vectors: Floats) -> None:
         vectors = checked(vectors, self._table.size, "vectors")
+        self._alone()
         with self._lock.write():
             there = rows[(rows >= 0) & (rows < self._table.end)]
             there = there[self._table.live[there]]
@@ -118,6 +120,7 @@ class IvfIndex:
 
     def recall(self, queries: Floats, k: int) -> float:
         queries = checked(queries, self._table.size, "queries")
+        self._alone()
         with self._lock.read():
             true, _ = self._table.top(queries, k, None, self._table.eligible(None))
             _, found = self._made.search(queries, k, params=self._probing(self.probes))
@@ -126,6 +129,7 @@ class IvfIndex:
     def retrain(self) -> None:
         """Lay the cells out anew for what is there now. Searches and writes go on meanwhile;
         what was written takes effect in both."""
+        self._alone()
         with self._training:
             with self._lock.write():
                 self._changed = set()  # before the copy: what is in neither is lost
@@ -146,6 +150,11 @@ class IvfIndex:
             self._catch_up(made)
             self._made, self.probes = made, probes
             self._trained_on, self._writes = len(rows), 0
+
+    def _alone(self) -> None:
+        """One thread of arithmetic per thread of ours. A team for each call waits by spinning,
+        and on busy cores a search then takes seconds."""
+        self._faiss.omp_set_num_threads(1)
 
     def _note(self, rows: Ints) -> None:
         self._writes += len(rows)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -38,16 +38,15 @@ def diverse(scores: Floats, units: Floats, k: int, diversity: float) -> list[int
     return chosen
 
 
-def capped(order: Sequence[int], owner: Callable[[int], str], most: int) -> list[int]:
+def capped(order: Iterable[int], owner: Callable[[int], str], most: int) -> Iterator[int]:
     """`order` without what exceeds `most` of one owner; items of nobody are never too many."""
-    seen, kept = Counter[str](), list[int]()
+    seen = Counter[str]()
     for n in order:
         name = owner(n)
         if name and seen[name] >= most:
             continue
         seen[name] += 1
-        kept.append(n)
-    return kept
+        yield n
 
 
 def shared_words(a: str, b: str) -> tuple[str, ...]:

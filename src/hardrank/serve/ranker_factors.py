@@ -37,10 +37,10 @@ class FactorRanker:
         return out
 
     def states(self, asked: Sequence[Question]) -> Floats | None:
-        return None if self._rows > len(self._vectors) else self._profiles(asked)
+        return self._profiles(asked)
 
     def vectors(self) -> Floats | None:
-        return None if self._rows > len(self._vectors) else self._vectors
+        return self._vectors
 
     def units(self, rows: Ints) -> Floats | None:
         out = np.zeros((len(rows), self._model.factors.shape[1]), dtype=np.float32)

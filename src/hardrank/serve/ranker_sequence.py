@@ -54,6 +54,8 @@ class SequenceRanker:
     def put(self, row: int, fields: Mapping[str, str], read: Floats | None) -> bool:
         trained = row < len(self._model.counts)
         if read is None:
+            if not trained:  # the row must be there; the engine keeps it off all lists
+                self._table.put(row, np.zeros(self._size + 2, dtype=np.float32))
             return trained
         vector, earned, alone = read, self._newcomer, 0.0
         if trained:

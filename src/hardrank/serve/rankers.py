@@ -49,7 +49,7 @@ class Ranker(Protocol):
         ...
 
     def vectors(self) -> Floats | None:
-        """(I, D) of all rows, see `states`."""
+        """(I, D) of all rows that it can rank, see `states`."""
         ...
 
     def units(self, rows: Ints) -> Floats | None:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import polars as pl
 from starlette.requests import Request
 
 from hardrank.errors import HardrankError, Unsupported
@@ -19,13 +20,13 @@ from hardrank.serve.asks import Ask, Found
 from hardrank.serve.auth import Door
 from hardrank.serve.batching import Batcher, Overloaded
 from hardrank.serve.engine import Engine
-from hardrank.serve.errors import StoreUnavailable
+from hardrank.serve.errors import StoreError, StoreUnavailable
 from hardrank.serve.fallback import Popular
 from hardrank.serve.histories import Histories, Known
 from hardrank.serve.ingest import Ingest
 from hardrank.serve.limits import Quotas
 from hardrank.serve.loading import load_engine, load_popular
-from hardrank.serve.logs import tell
+from hardrank.serve.logs import LOGGER, tell
 from hardrank.serve.metrics import Metrics
 from hardrank.serve.probing import ProbeWatch
 from hardrank.serve.remembered import Remembered
@@ -107,16 +108,29 @@ class Service:
         return float(took)
 
     async def _load(self) -> None:
+        """A store that is away is waited for; a bundle that is refused is not tried again."""
+        pause = 0.5
+        while True:
+            try:
+                await self._load_once()
+                return
+            except StoreError as error:
+                tell("not-loaded", level=logging.ERROR, kind=type(error).__name__)
+                await asyncio.sleep(pause)
+                pause = min(30.0, 2 * pause)
+            except HardrankError as error:
+                tell("not-loaded", level=logging.ERROR, kind=type(error).__name__)
+                return
+            except Exception:
+                LOGGER.exception("not-loaded")
+                return
+
+    async def _load_once(self) -> None:
         loop, folder = asyncio.get_running_loop(), Path(self.settings.bundle)
-        try:
-            self.live.popular = await loop.run_in_executor(
-                self._loading, load_popular, folder, self.store, self.settings
-            )
-            await self.swap(folder)
-        except HardrankError as error:
-            tell("not-loaded", level=logging.ERROR, kind=type(error).__name__)
-        except Exception:
-            logging.getLogger("hardrank.serve").exception("not-loaded")
+        self.live.popular = await loop.run_in_executor(
+            self._loading, load_popular, folder, self.store, self.settings
+        )
+        await self.swap(folder)
 
     # Threads
 
@@ -141,7 +155,7 @@ class Service:
             except (TimeoutError, Overloaded) as error:
                 tell("model-late", level=logging.WARNING, kind=type(error).__name__)
             except Exception:
-                logging.getLogger("hardrank.serve").exception("model-failed")
+                LOGGER.exception("model-failed")
         return self._counted(self.live.popular.recommend(ask))
 
     async def score(self, ask: Ask, items: Sequence[str]) -> tuple[list[float | None], str]:
@@ -157,7 +171,7 @@ class Service:
             except TimeoutError:
                 tell("model-late", level=logging.WARNING, kind="TimeoutError")
             except Exception:
-                logging.getLogger("hardrank.serve").exception("model-failed")
+                LOGGER.exception("model-failed")
         return self.live.popular.score(items), "popularity"
 
     async def past(self, user_id: str) -> Known:
@@ -248,7 +262,5 @@ class Service:
         return found
 
 
-def _none() -> Any:
-    import polars as pl
-
+def _none() -> pl.DataFrame:
     return pl.DataFrame({"item_id": pl.Series([], dtype=pl.Utf8)})

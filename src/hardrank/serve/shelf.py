@@ -1,17 +1,19 @@
 """Items, every text they ever had, and which of them stands."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, select, update
 
-from hardrank.guards.base import Verdict
 from hardrank.serve.database import CATALOGUE
 from hardrank.serve.draft import Draft, Entry, entry_of
 from hardrank.serve.journal import Journal
 from hardrank.serve.records import ItemRow, ItemState, VersionRow, checked_id, loaded
 from hardrank.serve.tables import items, quarantine, versions
 from hardrank.serve.writing import chunks, replaced
+
+if TYPE_CHECKING:
+    from hardrank.guards.base import Verdict
 
 __all__ = ["Shelf"]
 
@@ -21,12 +23,12 @@ PAGE = 1000
 class Shelf(Journal):
     """The catalogue. Texts are never written over: each is a version of its item."""
 
-    def put_item(self, item_id: str, fields: Mapping[str, str], verdict: Verdict) -> ItemState:
+    def put_item(self, item_id: str, fields: Mapping[str, str], verdict: "Verdict") -> ItemState:
         """Keep a text and do with it as the verdict says: see `put_items`."""
         return self.put_items([(item_id, fields, verdict)])[0]
 
     def put_items(
-        self, entries: Sequence[tuple[str, Mapping[str, str], Verdict]]
+        self, entries: Sequence[tuple[str, Mapping[str, str], "Verdict"]]
     ) -> list[ItemState]:
         """Keep texts, in order, all or none.
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from hardrank.attacks.profiles.obfuscated import Obfuscated
 from hardrank.attacks.profiles.plain import PLAIN, PlainAttack, PlainUnion
+from hardrank.attacks.profiles.rehearsed import Rehearsed
 
 __all__ = [
     "PLAIN",
@@ -18,9 +19,10 @@ __all__ = [
     "PlainUnion",
     "ProfileAttackSpec",
     "ProfileUnion",
+    "Rehearsed",
 ]
 
-ProfileUnion = PlainUnion | Obfuscated
+ProfileUnion = PlainUnion | Obfuscated | Rehearsed
 
 ProfileAttackSpec = Annotated[ProfileUnion, Field(discriminator="kind")]
 """What `attacks = [{ kind = "..." }]` of a poisoning experiment can spell."""

@@ -9,8 +9,8 @@ from hardrank.attacks.profiles.average_profiles import AverageProfiles
 from hardrank.attacks.profiles.bandwagon import Bandwagon
 from hardrank.attacks.profiles.copy_profile import CopyProfile
 from hardrank.attacks.profiles.crafted_profiles import CraftedProfiles
-from hardrank.attacks.profiles.leg_up import LegUp
 from hardrank.attacks.profiles.interest_gan import InterestGanProfiles
+from hardrank.attacks.profiles.leg_up import LegUp
 from hardrank.attacks.profiles.love_hate import LoveHate
 from hardrank.attacks.profiles.mixed_copy import MixedCopy
 from hardrank.attacks.profiles.pga import Pga
