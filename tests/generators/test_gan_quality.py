@@ -1,47 +1,15 @@
-"""Distances and sample quality."""
+"""Sample quality."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.spatial import distance
 
 from hardrank.context import RunContext
 from hardrank.data import Dataset
 from hardrank.errors import DataError
-from hardrank.generators.distances import jensen_shannon, kolmogorov_smirnov, total_variation
 from hardrank.generators.interest_gan import InterestGan
 from hardrank.generators.interest_generator import InterestGenerator
 from hardrank.generators.quality import auroc, fresh_auroc, measure, pair_auroc
 from hardrank.testing.logs import taste_log
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    one=st.lists(st.integers(0, 5), min_size=1, max_size=20),
-    other=st.lists(st.integers(0, 5), min_size=1, max_size=20),
-)
-def test_the_distance_of_distribution_functions_at_every_point(
-    one: list[int], other: list[int]
-) -> None:
-    slow = max(abs(np.mean(np.array(one) <= x) - np.mean(np.array(other) <= x)) for x in range(6))
-    assert kolmogorov_smirnov(one, other) == pytest.approx(slow)
-
-
-@settings(max_examples=30, deadline=None)
-@given(counts=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=8))
-def test_distances_of_counts(counts: list[tuple[int, int]]) -> None:
-    p, q = (np.array(c, float) + 0.5 for c in zip(*counts, strict=True))
-    assert jensen_shannon(p, q) == pytest.approx(distance.jensenshannon(p, q, base=2), abs=1e-6)
-    assert total_variation(p, q) == pytest.approx(np.abs(p / p.sum() - q / q.sum()).sum() / 2)
-
-
-def test_distances_at_their_ends() -> None:
-    assert total_variation([1, 0], [0, 5]) == jensen_shannon([1, 0], [0, 5]) == 1.0
-    assert total_variation([1, 1], [5, 5]) == jensen_shannon([1, 1], [5, 5]) == 0.0
-    for empty in (lambda: total_variation([0], [1]), lambda: kolmogorov_smirnov([], [1])):
-        with pytest.raises(ValueError, match="empty sample"):
-            empty()
 
 
 def test_auroc_by_hand() -> None:

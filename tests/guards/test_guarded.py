@@ -139,7 +139,11 @@ def test_an_attack_that_stays_below_the_gate_wins_what_the_gate_lets_through() -
     """Honest: a gate that holds what shows f to more than 0.4 of the users stops the copy of
     'moon river', which wins them all, and not that of 'silver lantern', which wins one of three."""
     gate = FittedShadowRanking(
-        spec=ShadowRanking(k=2), knots=np.zeros(1), levels=np.array([0.4]), newcomer=0.4
+        spec=ShadowRanking(k=2),
+        knots=np.zeros(1),
+        levels=np.array([0.4]),
+        newcomer=0.4,
+        rise=1.0,
     )
     shop = guarded(Pipeline((Without(), gate)))
     bare, through = (play(Copycat(), v, whole_text=True) for v in (WORLD.victim, shop))

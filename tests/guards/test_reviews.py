@@ -8,10 +8,11 @@ from hardrank.errors import BundleError, DataError
 from hardrank.guards.base import Listing, Shop
 from hardrank.guards.reviews import FittedReviewGuard, ReviewGuard
 from hardrank.testing import dataset
+from hardrank.wording import split
 
 SHOP = Shop(items=dataset(["lamp"], [[0]]).items)
-_REAL = "the lamp stands on my desk and gives warm light but its cord is short".split()
-_FAKE = "amazing best ever product totally changed life buy now perfect perfect".split()
+_REAL = tuple(split("the lamp stands on my desk and gives warm light but its cord is short"))
+_FAKE = tuple(split("amazing best ever product totally changed life buy now perfect"))
 
 
 def planted(n: int = 200, seed: int = 0) -> Labelled:
@@ -20,7 +21,7 @@ def planted(n: int = 200, seed: int = 0) -> Labelled:
     texts = []
     for row in range(n):
         own = _FAKE if row % 2 else _REAL
-        words = rng.choice(own, size=7).tolist() + [str(rng.choice(_REAL))]
+        words = [*rng.choice(own, size=7).tolist(), str(rng.choice(_REAL))]
         texts.append(" ".join(rng.permutation(words)))
     return Labelled(texts=tuple(texts), labels=np.arange(n) % 2, names=("real", "fake"))
 

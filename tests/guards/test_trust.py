@@ -1,5 +1,7 @@
 """Trust in users and sellers: what can be worked out on paper."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -78,7 +80,7 @@ def test_restore_is_the_inverse_of_arrays() -> None:
         SPEC.restore({"names": np.array(["a"]), "evidence": np.zeros((2, 3))})
 
 
-def test_weights_are_what_training_reads(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_weights_are_what_training_reads(tmp_path: Path) -> None:
     book = SPEC.start()
     book.add("a", 1.0, 0)
     write_trust(tmp_path / "trust.json", book.weights(0), what="user")

@@ -150,10 +150,10 @@ def test_what_a_guard_holds_back_waits_with_its_diff_until_it_is_decided(shop: S
     assert held.json()["state"] == "quarantined" and held.json()["reason"] == "says spam"
     assert title() == "group 2 thing 5"
     (row,) = shop.ask("review", "GET", "/v1/quarantine").json()["rows"]
-    assert row["diff"] == {
-        "title": [["removed", "group"], ["added", "spam"], ["same", " "], ["removed", "2 "],
-                  ["same", "thing 5"]],
-    } or "".join(t for k, t in row["diff"]["title"] if k != "removed") == "spam thing 5"  # fmt: skip
+    told = row["diff"]["title"]
+    assert "".join(text for kind, text in told if kind != "removed") == "spam thing 5"
+    assert "".join(text for kind, text in told if kind != "added") == "group 2 thing 5"
+    assert ["same", " thing 5"] in told or ["same", "thing 5"] in told
     assert row["guard"] == "word" and row["score"] == 0.9
     done = shop.ask("review", "POST", f"/v1/quarantine/{row['id']}/admit")
     assert done.json() == {"id": row["id"], "state": "live"} and title() == "spam thing 5"

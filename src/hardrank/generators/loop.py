@@ -23,7 +23,6 @@ from hardrank.data import Dataset
 from hardrank.errors import DataError, Diverged
 from hardrank.files import digest_bytes, write_text
 from hardrank.generators.bags import Bags, item_vectors, popularity
-from hardrank.generators.distances import kolmogorov_smirnov
 from hardrank.generators.health import overlap, unique_share
 from hardrank.generators.interest_gan import Hook, InterestGan
 from hardrank.generators.interest_generator import InterestGenerator, dense, networks
@@ -39,6 +38,7 @@ from hardrank.generators.steps import (
     pressed,
     step_seed,
 )
+from hardrank.metrics.distributions import kolmogorov_smirnov
 from hardrank.training.average import Average
 from hardrank.types import Floats
 

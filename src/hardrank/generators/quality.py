@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from hardrank.data import Dataset, Queries
 from hardrank.errors import DataError
 from hardrank.generators.bags import Bags, item_vectors, popularity
-from hardrank.generators.distances import jensen_shannon, kolmogorov_smirnov, total_variation
 from hardrank.generators.health import overlap, unique_share
 from hardrank.generators.interest_generator import InterestGenerator
+from hardrank.metrics.distributions import jensen_shannon, kolmogorov_smirnov, total_variation
 from hardrank.types import Floats, Ints, Share
 
 __all__ = ["SampleQuality", "auroc", "fresh_auroc", "measure", "pair_auroc", "set_features"]
@@ -39,7 +39,7 @@ class SampleQuality:
     popularity_tv: float
     """Total variation of the events' shares in ten groups of items by popularity."""
     popularity_js: float
-    """Jensen-Shannon distance of the same."""
+    """Jensen-Shannon divergence of the same, in bits."""
     unique: Share
     """Different profiles among the draws."""
     overlap: float

@@ -4,12 +4,17 @@ from hardrank.guards.adversarial_text import AdversarialText
 from hardrank.guards.base import Action, Guard, Listing, Shop, Verdict, admit, worst
 from hardrank.guards.change_of_text import ChangeOfText
 from hardrank.guards.copycat import CopycatGuard
+from hardrank.guards.events import EventGuard, EventLike, EventWatch
+from hardrank.guards.guarded import Guarded
 from hardrank.guards.injection import Injection
 from hardrank.guards.kinds import GUARDS, AnyGuard
 from hardrank.guards.lesson import Example, Lesson
 from hardrank.guards.normaliser import Normaliser
 from hardrank.guards.pipeline import Pipeline, fit_pipeline, load_pipeline
+from hardrank.guards.reviews import FittedReviewGuard, ReviewGuard
+from hardrank.guards.shadow import FittedShadowRanking, ShadowRanking
 from hardrank.guards.stuffing import Stuffing
+from hardrank.guards.trust_scores import TrustBook, TrustScores
 
 __all__ = [
     "GUARDS",
@@ -18,15 +23,25 @@ __all__ = [
     "AnyGuard",
     "ChangeOfText",
     "CopycatGuard",
+    "EventGuard",
+    "EventLike",
+    "EventWatch",
     "Example",
+    "FittedReviewGuard",
+    "FittedShadowRanking",
     "Guard",
+    "Guarded",
     "Injection",
     "Lesson",
     "Listing",
     "Normaliser",
     "Pipeline",
+    "ReviewGuard",
+    "ShadowRanking",
     "Shop",
     "Stuffing",
+    "TrustBook",
+    "TrustScores",
     "Verdict",
     "admit",
     "fit_pipeline",

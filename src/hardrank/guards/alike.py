@@ -45,8 +45,9 @@ class Popular:
     ) -> tuple[tuple[Doubles, Ints], tuple[Doubles, Ints]]:
         """Likeness and containment, each (N,) with the (N,) catalogue rows that have them, 0 and
         -1 where no word is shared. Likeness: the largest share of the weight of both texts'
-        words that both have (weighted Jaccard). Containment: the largest share of a popular
-        text's weight that stands in the text.
+        words that both have (weighted Jaccard). Containment: the largest of
+        c / (w + m), with c the weight of a popular text that stands in the text, w its whole
+        weight and m the mean one: a half where an average text stands there whole.
 
         own: (N,) the catalogue row of each text, -1 for none; an item is not its own copy.
         """
@@ -98,5 +99,6 @@ class Popular:
         strange = np.asarray([len(words) for words in sets]) - np.asarray(bag.sum(axis=1)).ravel()
         mine = bag @ self._weights + strange * (np.log(1 + len(self.texts)) + 1)
         union = np.maximum(theirs[None, :] + mine[:, None] - shared, 1e-12)
-        held = shared / np.maximum(theirs, 1e-12)[None, :]
+        # of a title of one word, to hold all of it means nothing
+        held = shared / (np.maximum(theirs, 1e-12) + theirs.mean())[None, :]
         return np.minimum(shared / union, 1.0), np.minimum(held, 1.0)

@@ -9,14 +9,22 @@ from hardrank.guards.change_of_text import ChangeOfText
 from hardrank.guards.copycat import CopycatGuard
 from hardrank.guards.injection import Injection
 from hardrank.guards.normaliser import Normaliser
+from hardrank.guards.shadow import ShadowRanking
 from hardrank.guards.stuffing import Stuffing
 
 __all__ = ["GUARDS", "AnyGuard"]
 
 GUARDS = (Normaliser, Stuffing, CopycatGuard, AdversarialText, Injection, ChangeOfText)
-"""In the order in which they should run: the first one mends what the others read."""
+"""In the order in which they should run: the first one mends what the others read. A
+`ShadowRanking` may come last, where the lesson's shop has a live recommender and users."""
 AnyGuard = Annotated[
-    Normaliser | Stuffing | CopycatGuard | AdversarialText | Injection | ChangeOfText,
+    Normaliser
+    | Stuffing
+    | CopycatGuard
+    | AdversarialText
+    | Injection
+    | ChangeOfText
+    | ShadowRanking,
     Field(discriminator="kind"),
 ]
 """What `[[guards]]` of a file may spell; `kind` chooses. Each has `fit(lesson)`."""

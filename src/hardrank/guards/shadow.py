@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from hardrank.errors import BundleError, DataError
 from hardrank.guards.base import Listing, Shop, Verdict, admit
 from hardrank.guards.exposure_view import ExposureView, Shown
+from hardrank.guards.honest import honest_edit
 from hardrank.guards.lesson import Lesson
-from hardrank.types import Count, Positive, Share, spec
+from hardrank.types import Count, Natural, Positive, Share, spec
 
 __all__ = ["FittedShadowRanking", "ShadowRanking"]
 
@@ -25,16 +26,22 @@ _SLOW_TEXTS = 32
 
 @spec
 class ShadowRanking:
-    """Hold a text whose exposure is implausible for what its item has earned.
+    """Hold a text whose exposure is implausible for its item, or a rise that edits do not bring.
 
-    A listing is held when, for a sample of users and the live model,
-    ER@k after > max(ceiling(events), floor, ratio * ER@k before).
-    How honest rewrites move exposure is not known, so the ceiling is read from the catalogue:
-    a level c(n) that rises with an item's events n, times a margin that the exposures of
-    items left out of c exceed with probability `false_alarms` (cross-conformal prediction: Vovk,
-    AMAI 2015). For a new item the ceiling is the same quantile of what the catalogue's own texts
-    would be shown like as new ones. So it holds about that share of honest texts, if new texts
-    are shown as standing ones are, and an attack that stays below the ceiling passes.
+    A rewrite is held when, for a sample of users and the live model, ER@k after is above
+    max(floor, ratio * before, min(ceiling(events), before + rise)); a new item when it is above
+    max(floor, newcomer). How honest rewrites move exposure is not known, so all three are read
+    from the catalogue, each as the quantile that a fresh value exceeds with the probability asked
+    for (split and cross-conformal prediction: Vovk, AMAI 2015):
+
+    * ceiling: a level that rises with an item's events, times a margin over the exposures of
+      items that were left out of the level; `false_alarms / 2`.
+    * rise: after - before of edits that honest sellers make, simulated; `false_alarms / 2`.
+    * newcomer: exposure of the catalogue's own texts as new ones, each among the users and
+      beside the items that are left without the item itself; `false_alarms`.
+
+    An attack that stays below the limit passes; where a model shows rare items to many anyway,
+    the ceiling is high and `rise` is what holds.
     """
 
     kind: Literal["shadow-ranking"] = "shadow-ranking"
@@ -49,17 +56,19 @@ class ShadowRanking:
     live. Below 1, items above their ceiling cannot be rewritten."""
     false_alarms: Share = 0.01
     """Share of the catalogue's own items that the ceiling may hold."""
-    newcomers: Count = 500
-    """Most texts of the catalogue that are read as new ones; fewer where the model reads
-    several columns."""
+    samples: Count = 1000
+    """Most texts of the catalogue that are read as new ones, and that are edited."""
+    seed: Natural = 0
+    """Of the simulated edits."""
 
     def fit(self, lesson: Lesson) -> "FittedShadowRanking":
         """On the lesson's shop; see `fit_on`."""
         return self.fit_on(lesson.shop)
 
     def fit_on(self, shop: Shop) -> "FittedShadowRanking":
-        """On the live catalogue, whose texts count as clean. Raises `DataError` for a shop without recommender or users, or with fewer than ten
-        items: nothing can be left out of them."""
+        """On the live catalogue, whose texts count as clean. Raises `DataError` for a shop
+        without recommender or users, or with fewer than ten items: nothing can be left out of
+        them."""
         view = ExposureView.of(shop, self.k, self.users)
         n = shop.items.height
         if n < 10:
@@ -67,25 +76,31 @@ class ShadowRanking:
         exposure = np.concatenate([view.standing(r) for r in _blocks(np.arange(n))])
         earned = np.log1p(np.asarray(shop.counts, dtype=np.float64))
         knots, levels = _ceiling(earned, exposure, 1 / len(view.queries))
-        margin = _margin(earned, exposure, 1 / len(view.queries), self.false_alarms)
-        most = self.newcomers if len(view.reads) < 2 else min(self.newcomers, _SLOW_TEXTS)
-        rows = np.linspace(0, n - 1, min(n, most)).astype(np.int64)
-        new = np.concatenate([view.as_new(r) for r in _blocks(np.unique(rows))])
+        margin = _margin(earned, exposure, 1 / len(view.queries), self.false_alarms / 2)
+        rows = np.linspace(0, n - 1, min(n, self.samples)).astype(np.int64)
+        few = rows if len(view.reads) < 2 else rows[:: -(-len(rows) // _SLOW_TEXTS)]
+        new = np.concatenate([view.as_new(r) for r in _blocks(few)])
+        rises = _rises(view, rows, np.random.default_rng(self.seed))
         return FittedShadowRanking(
             spec=self, knots=knots, levels=levels * margin,
-            newcomer=_quantile(new, self.false_alarms), _views=[(shop, view)],
+            newcomer=_quantile(new, self.false_alarms),
+            rise=_quantile(rises, self.false_alarms / 2), _views=[(shop, view)],
         )  # fmt: skip
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> "FittedShadowRanking":
         """The inverse of `FittedShadowRanking.arrays`. Raises `BundleError` where they do not
         fit together."""
-        if missing := {"knots", "levels", "newcomer"} - set(arrays):
+        if missing := {"knots", "levels", "newcomer", "rise"} - set(arrays):
             raise BundleError(f"{self.kind}: the array '{min(missing)}' is missing")
         knots, levels = (np.asarray(arrays[n], dtype=np.float64) for n in ("knots", "levels"))
         if knots.shape != levels.shape or not len(knots):
             raise BundleError(f"{self.kind}: {len(knots)} knots, {len(levels)} levels")
         return FittedShadowRanking(
-            spec=self, knots=knots, levels=levels, newcomer=float(arrays["newcomer"][0])
+            spec=self,
+            knots=knots,
+            levels=levels,
+            newcomer=float(arrays["newcomer"][0]),
+            rise=float(arrays["rise"][0]),
         )
 
 
@@ -100,6 +115,8 @@ class FittedShadowRanking:
     """(N,) never falling: the highest usual exposure there; linear between, flat outside."""
     newcomer: float
     """The highest usual exposure of a new item."""
+    rise: float
+    """The highest usual rise of an exposure by an edit."""
     _views: list[tuple[Shop, ExposureView]] = field(default_factory=list)
     """Of the shop that was asked about last: its lists are scored once."""
 
@@ -115,7 +132,10 @@ class FittedShadowRanking:
 
     def limit(self, events: int | None, before: float) -> float:
         """The exposure above which a text is held."""
-        return max(self.ceiling(events), self.spec.floor, self.spec.ratio * before)
+        usual = self.ceiling(events)
+        if events is not None:
+            usual = min(usual, before + self.rise)
+        return max(usual, self.spec.floor, self.spec.ratio * before)
 
     def inspect(self, listings: Sequence[Listing], shop: Shop) -> list[Verdict]:
         """The score is after / (after + limit): above a half is held. Without a recommender or
@@ -132,8 +152,8 @@ class FittedShadowRanking:
         return [self._verdict(li, s, view) for li, s in zip(listings, shown, strict=True)]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        newcomer = np.array([self.newcomer])
-        return {"knots": self.knots, "levels": self.levels, "newcomer": newcomer}
+        alone = {"newcomer": np.array([self.newcomer]), "rise": np.array([self.rise])}
+        return {"knots": self.knots, "levels": self.levels, **alone}
 
     def _view(self, shop: Shop) -> ExposureView:
         if not self._views or self._views[0][0] is not shop:
@@ -152,7 +172,7 @@ class FittedShadowRanking:
         )
         if shown.after <= limit:
             return admit(self.kind, score, reason)
-        who = "a new item" if new else f"an item with {listing.events} events"
+        who = "a new item" if new else f"a rewrite of an item with {listing.events} events"
         reason += f"; at most {limit:.3f} is usual for {who}"
         if new and view.stand_in_events:
             reason += f" (scored in the place of one with {view.stand_in_events} events)"
@@ -161,6 +181,24 @@ class FittedShadowRanking:
 
 def _blocks(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+
+
+def _rises(view: ExposureView, rows: NDArray[np.int64], rng: np.random.Generator) -> Doubles:
+    """After - before of an edit of each item's longest column that the model reads; 0 for the
+    edits that change nothing, and one 0 where it reads none."""
+    items, asked = view.recommender.items, list[Listing]()
+    names = items["item_id"].gather(rows).to_list()
+    lengths = {c: int(items[c].fill_null("").str.len_chars().sum()) for c in view.reads}
+    if not lengths:
+        return np.zeros(1)
+    column = max(lengths, key=lengths.__getitem__)
+    texts = items[column].fill_null("").to_list()
+    for row, name in zip(rows.tolist(), names, strict=True):
+        other = texts[int(rng.integers(len(texts)))]
+        asked.append(Listing(name, {column: honest_edit(texts[row], other, rng)}))
+    shown = [s for start in range(0, len(asked), _BLOCK)
+             for s in view.shown(asked[start : start + _BLOCK])]  # fmt: skip
+    return np.array([s.after - s.before for s in shown])
 
 
 def _ceiling(earned: Doubles, exposure: Doubles, least: float) -> tuple[Doubles, Doubles]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import http.client
 import json
 import logging
 import queue
@@ -64,7 +65,7 @@ class Webhook:
         self._url, self._secret = url, secret
         self._timeout, self._tries, self._pause = timeout, tries, pause
         self._limit, self._quiet = limit, quiet
-        self._queue: queue.Queue[Alarm | None] = queue.Queue(limit)
+        self._queue: queue.Queue[Alarm] = queue.Queue(limit)
         self._last: dict[tuple[str, str], float] = {}
         self._opener = urllib.request.build_opener(_Stay)
         self._lock, self._stop = threading.Lock(), threading.Event()
@@ -109,8 +110,7 @@ class Webhook:
             except queue.Empty:
                 continue
             try:
-                if alarm is not None:
-                    self._deliver(alarm)
+                self._deliver(alarm)
             finally:
                 self._queue.task_done()
 
@@ -143,5 +143,5 @@ class Webhook:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code >= 500 or error.code in (408, 429), f"HTTP {error.code}"
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             return True, type(error).__name__

@@ -21,8 +21,8 @@ T = TypeVar("T")
 LEDGER, CATALOGUE, SCHEMA = 0x68720001, 0x68720002, 0x68720003
 """Advisory locks of PostgreSQL, one for each kind of write that must take turns."""
 CONNECTIONS = 16
-STATEMENT_LIMIT = 60_000
-"""Milliseconds until PostgreSQL gives up on one statement."""
+STATEMENT_LIMIT, LOCK_LIMIT = 60_000, 10_000
+"""Milliseconds until PostgreSQL gives up on one statement, and on waiting for its turn."""
 
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', false) "
@@ -70,12 +70,21 @@ class Database:
         if not self.lite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
 
+    def take_time(self, connection: Connection) -> None:
+        """Lift the limits of a transaction (or of a connection that has none)."""
+        if not self.lite:
+            scope = "SESSION" if connection.get_isolation_level() == "AUTOCOMMIT" else "LOCAL"
+            for limit in ("statement_timeout", "lock_timeout"):
+                connection.execute(text(f"SET {scope} {limit} = 0"))
+
     def outside(self, *statements: str) -> list[Any]:
         """First row of each statement that no transaction may surround (VACUUM)."""
         with self._turns("write"), self._faults(), self.engine.connect() as plain:
             connection = plain.execution_options(mode="outside")
             if not self.lite:
+                plain.detach()  # its limits are lifted, so nobody else gets it
                 connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+                self.take_time(connection)
             found = [connection.exec_driver_sql(statement) for statement in statements]
             return [result.first() if result.returns_rows else None for result in found]
 
@@ -101,7 +110,7 @@ class Database:
             connection = plain.execution_options(mode=mode)
             with connection.begin() as transaction:
                 result = work(connection)
-                with self._faults(again=again):
+                with self._faults(again=again), _or_dropped(connection):
                     transaction.commit()
             return result
 
@@ -124,6 +133,17 @@ class Database:
             yield
         finally:
             self._turn.release()
+
+
+@contextlib.contextmanager
+def _or_dropped(connection: Connection) -> Iterator[None]:
+    """A commit that failed may leave its transaction open, and its lock held, for whoever
+    gets the connection next: so nobody gets it."""
+    try:
+        yield
+    except BaseException:
+        connection.invalidate()
+        raise
 
 
 def _url(given: str | Path) -> URL:
@@ -177,6 +197,7 @@ def _prepare_lite(connection: Any, record: object) -> None:
 def _prepare_postgres(connection: Any, record: object) -> None:
     connection.execute(_DURABLE)
     connection.execute(f"SET statement_timeout = {STATEMENT_LIMIT}")
+    connection.execute(f"SET lock_timeout = {LOCK_LIMIT}")
     connection.commit()
 
 

@@ -19,6 +19,7 @@ def bring_up(database: Database, *, migrate: bool) -> None:
     """Make the schema ours, in one transaction. Raises `StoreTooNew`, `StoreError`."""
 
     def work(connection: Connection) -> None:
+        database.take_time(connection)
         database.line_up(connection, SCHEMA)
         if _missing(connection, database.name):
             if not migrate:
