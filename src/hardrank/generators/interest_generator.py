@@ -61,9 +61,9 @@ class InterestGenerator:
         length: items of each; None for as many as the condition has (of an empty condition:
         a real profile's). keep: None draws freely, whatever the condition holds, in the order
         of the draw. A share in [0, 1] edits the condition: that share of its items (of
-        `length`, where that is less; rounded up) stays, in its place; the rest makes way for items that it does not hold. noise: (Q, Z),
-        which decides everything that is random, lengths apart; None draws it. never: item rows
-        that are not drawn.
+        `length`, where that is less; rounded up) stays, in its place; the rest makes way for
+        items that it does not hold. noise: (Q, Z), which decides everything that is random,
+        lengths apart; None draws it. never: item rows that are not drawn.
 
         Raises `DataError` where a profile is longer than what may be drawn from.
         """
