@@ -201,7 +201,7 @@ def test_a_revoked_key_stops(bundles: Path, tmp_path: Path) -> None:
     with served(bundles / "live", tmp_path / "s.db", key_seconds=0.0) as shop:
         assert shop.ask("read", "POST", "/v1/recommend", json=_HISTORY).status_code == 200
         store = shop.app.state.service.store
-        (mine,) = [key.id for key in store.keys() if key.role == "read"]  # noqa: SIM118
+        (mine,) = [key.id for key in store.all_keys() if key.role == "read"]
         store.revoke_key(mine, who="test")
         assert shop.ask("read", "POST", "/v1/recommend", json=_HISTORY).status_code == 401
 

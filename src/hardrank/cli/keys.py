@@ -40,7 +40,7 @@ def add(
 def list_(store: str = _STORE) -> None:
     """All keys, also revoked ones, and what they used today. No secrets."""
     with _open(store) as opened:
-        used, rows = opened.used(), opened.keys()
+        used, rows = opened.used(), opened.all_keys()
     for key in rows:
         made = datetime.fromtimestamp(key.created, UTC).date().isoformat()
         state = "revoked" if key.revoked is not None else "open"

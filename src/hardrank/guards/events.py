@@ -202,11 +202,10 @@ class EventWatch:
         seen = pace.see(event.time)
         busy = max(1.0, self._shop.busy(event.time))
         expected = pace.expected(event.time) * busy
-        limit = max(self.spec.flood, expected + self.spec.surge * max(expected, 1.0) ** 0.5)
-        return (
-            seen / limit,
-            f"about {seen:.0f} events with this item within an hour, not {limit:.0f}",
-        )
+        usual = expected + self.spec.surge * max(expected, 1.0) ** 0.5
+        limit = max(self.spec.flood, self.spec.share * self._shop.taken.at(event.time), usual)
+        reason = f"about {seen:.0f} events with this item in an hour, {limit:.0f} at most are usual"
+        return seen / limit, reason
 
     def _user(self, name: str) -> _User:
         user = self._users.get(name)

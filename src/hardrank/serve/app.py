@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from hardrank import __version__
 from hardrank.errors import DataError
-from hardrank.guards.base import Guard
 from hardrank.serve.answers import Refused, on_http, on_invalid, on_refused, refusal
 from hardrank.serve.errors import Conflict, NotFound, StoreError, StoreUnavailable
 from hardrank.serve.guarded_route import GuardedRoute
+from hardrank.serve.ingest import Inspector
 from hardrank.serve.loading import load_engine
 from hardrank.serve.routes import ROUTERS
 from hardrank.serve.service import Loader, Service
@@ -29,7 +29,7 @@ def create_app(
     settings: Settings,
     *,
     store: Store | None = None,
-    guard: Guard | None = None,
+    guard: Inspector | None = None,
     loader: Loader = load_engine,
 ) -> FastAPI:
     """The service as an ASGI application. store: None opens the one of the settings; guard:

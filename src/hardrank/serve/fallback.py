@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -36,7 +36,9 @@ class Popular:
             barred = set(catalogue.known(ask.exclude))
             if ask.exclude_seen:
                 barred.update(catalogue.known(ask.history))
-            fit = (n for n in order if n not in barred and (allowed is None or allowed[n]))
+            fit: Iterator[int] = (
+                n for n in order if n not in barred and (allowed is None or allowed[n])
+            )
             owners = catalogue.columns.get(self._provider or "")
             if ask.per_provider is not None and owners:
                 fit = capped(fit, lambda n: owners[n], ask.per_provider)

@@ -2,14 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from hardrank.guards.base import Guard, Listing, Shop, Verdict, admit
+from hardrank.guards.base import Listing, Shop, Verdict, admit
 from hardrank.serve.errors import NotFound
 from hardrank.serve.records import Decision, ItemState
 from hardrank.serve.store import Store
 from hardrank.serve.swap import Live
 
-__all__ = ["Ingest", "Put"]
+__all__ = ["Ingest", "Inspector", "Put"]
+
+
+class Inspector(Protocol):
+    """One guard, or a pipeline of several."""
+
+    def inspect(self, listings: Sequence[Listing], shop: Shop) -> list[Verdict]:
+        """One verdict for each listing, in order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +36,8 @@ class Ingest:
     """All methods block; called from one thread, so that the guards, the store and the model
     see the listings in one order."""
 
-    def __init__(self, store: Store, live: Live, guard: Guard | None) -> None:
-        """guard: one guard or a pipeline; None admits everything."""
+    def __init__(self, store: Store, live: Live, guard: Inspector | None) -> None:
+        """guard: None admits everything."""
         self._store, self._live, self._guard = store, live, guard
         self._shop: tuple[int, Shop] | None = None
 

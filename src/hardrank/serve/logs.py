@@ -11,7 +11,12 @@ import sys
 import time
 from typing import Any
 
-import orjson
+from hardrank.errors import MissingExtra
+
+try:
+    import orjson
+except ModuleNotFoundError as missing:
+    raise MissingExtra("orjson", "serve") from missing
 
 __all__ = ["LOGGER", "JsonLines", "hashed", "set_up", "tell"]
 

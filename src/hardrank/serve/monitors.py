@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -214,8 +215,11 @@ class ScoreShift:
         least: float = 0.1,
     ) -> None:
         """least: stability index below which a shift does not matter."""
-        self._make = lambda: _Histogram(reference, window, false_alarms, least)
+        self._make = partial(_Histogram, reference, window, false_alarms, least)
         self._subject, self._reference = subject, reference
+        self._first: list[float] = []
+        self._edges: Doubles | None = None
+        self._alarm: Alarm | None = None
         self._lock = threading.Lock()
         self.begin()
 
@@ -223,9 +227,8 @@ class ScoreShift:
         """Learn anew what is usual, from `reference` (the former bundle's scores of a panel, so
         that the new one is compared with it) or from what comes."""
         with self._lock:
-            self._first: list[float] = []
-            self._edges: Doubles | None = None
-            self._held, self._alarm = self._make(), None
+            self._first, self._edges, self._alarm = [], None, None
+            self._held = self._make()
             if reference is not None:
                 self._fix(np.asarray(reference, dtype=np.float64))
 
@@ -257,6 +260,7 @@ class ScoreShift:
         self._first = []
 
     def _bin(self, score: float) -> int:
+        assert self._edges is not None
         return int(np.searchsorted(self._edges, score)) if math.isfinite(score) else -1
 
     def _judge(self, value: float, bar: float) -> None:
@@ -327,8 +331,8 @@ class GuardRate:
         S <- max(0, S + log(p1^x (1 - p1)^(1 - x) / (p0^x (1 - p0)^(1 - x)))), alarm at S > h
 
     p0 is `usual`, or an upper limit of the rate behind the first `warm` verdicts (Clopper and
-    Pearson, 99.9 %), so that a lucky start is not taken for the rule; p1 = `factor` p0. h = -log(false_alarms): while the rate is
-    p0 or lower, there are at least 1 / false_alarms verdicts between false alarms on average
+    Pearson, 99.9 %), so that a lucky start is not taken for the rule; p1 = `factor` p0.
+    h = -log(false_alarms): while the rate is p0 or lower, there are at least 1 / false_alarms verdicts between false alarms on average
     (Lorden, Annals of Mathematical Statistics 42, 1971, theorem 2). It is remembered until S
     is 0 again.
     """

@@ -1,11 +1,14 @@
 """The process: uvicorn, uvloop, and an end that finishes what was begun."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hardrank.errors import MissingExtra
-from hardrank.guards.base import Guard
 from hardrank.serve.logs import tell
 from hardrank.serve.settings import Settings
+
+if TYPE_CHECKING:
+    from hardrank.serve.ingest import Inspector
 
 __all__ = ["run"]
 
@@ -38,7 +41,7 @@ def run(settings: Settings) -> None:
     uvicorn.Server(config).run()
 
 
-def _guard(folder: Path) -> Guard:
+def _guard(folder: Path) -> "Inspector":
     from hardrank.guards.pipeline import load_pipeline
 
     return load_pipeline(folder)

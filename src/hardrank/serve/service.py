@@ -15,7 +15,6 @@ import polars as pl
 from starlette.requests import Request
 
 from hardrank.errors import HardrankError, Unsupported
-from hardrank.guards.base import Guard
 from hardrank.serve.asks import Ask, Found
 from hardrank.serve.auth import Door
 from hardrank.serve.batching import Batcher, Overloaded
@@ -23,7 +22,7 @@ from hardrank.serve.engine import Engine
 from hardrank.serve.errors import StoreError, StoreUnavailable
 from hardrank.serve.fallback import Popular
 from hardrank.serve.histories import Histories, Known
-from hardrank.serve.ingest import Ingest
+from hardrank.serve.ingest import Ingest, Inspector
 from hardrank.serve.limits import Quotas
 from hardrank.serve.loading import load_engine, load_popular
 from hardrank.serve.logs import LOGGER, tell
@@ -49,7 +48,11 @@ class Service:
     """Made by `create_app`; `start` and `stop` belong to the application's lifespan."""
 
     def __init__(
-        self, settings: Settings, store: Store, guard: Guard | None, loader: Loader = load_engine
+        self,
+        settings: Settings,
+        store: Store,
+        guard: Inspector | None,
+        loader: Loader = load_engine,
     ) -> None:
         self.settings, self.store, self.metrics = settings, store, Metrics()
         self.live = Live(lambda folder: loader(folder, store, settings), Popular(_none(), {}))

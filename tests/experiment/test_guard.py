@@ -1,0 +1,106 @@
+"""Fitting and measuring guards (S0-29, S1-03, S4-06)."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hardrank.context import RunContext
+from hardrank.errors import ConfigError, DataError
+from hardrank.experiment.guard import fit_guards, scan_listings
+from hardrank.experiment.guard_listings import read_listings
+from hardrank.experiment.guard_spec import load_guard_fitting
+from hardrank.experiment.guard_texts import TextFile
+from hardrank.guards import Listing
+from hardrank.testing.guards import planted_lesson
+
+FILE = """
+name = "small"
+guards = [{{ kind = "normaliser" }}, {{ kind = "stuffing" }},
+          {{ kind = "adversarial-text", trees = 20 }}]
+[data]
+kind = "table"
+path = "{folder}/events.csv"
+items = "{folder}/items.csv"
+[threat]
+goal = {{ kind = "promote", items = "random:12" }}
+budget = {{ words = 4, queries = 20, whole_text = true }}
+[[attacks]]
+kind = "random-words"
+[[attacks]]
+kind = "random-characters"
+[[real]]
+name = "spam"
+path = "{folder}/spam.tsv"
+columns = ["label", "text"]
+where = {{ label = "spam" }}
+"""
+
+
+def world(folder: Path) -> Path:
+    """240 items and 60 users as files, and the file of a fitting."""
+    items = planted_lesson().shop.items
+    items.write_csv(folder / "items.csv")
+    rng = np.random.default_rng(0)
+    lines = [f"u{u},i{i},{n}" for u in range(60) for n, i in enumerate(rng.permutation(240)[:12])]
+    (folder / "events.csv").write_text("user_id,item_id,time\n" + "\n".join(lines) + "\n")
+    (folder / "spam.tsv").write_text("ham\thello there\nspam\tWIN $$$ now!!! call 0900\n")
+    (folder / "guard.toml").write_text(FILE.format(folder=folder))
+    return folder / "guard.toml"
+
+
+def test_fits_measures_and_scans(tmp_path: Path) -> None:
+    spec = load_guard_fitting(world(tmp_path))
+    done = fit_guards(spec, RunContext(folder=tmp_path / "out"))
+    found = {(row.group, row.split): row for row in done.rows}
+    assert found["held-out listings", "catalogue"].n == 72
+    assert found["held-out listings", "catalogue"].stopped <= 0.1
+    for family in ("random-words", "random-characters"):
+        assert {("seen"), ("unseen")} == {s for g, s in found if g == family}
+    assert found["spam", "real"].n == 1
+    assert found["spam", "real"].stopped == 1.0
+    said = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert said["rows"] == [vars(row) for row in done.rows]
+    listings = [Listing("x", {"title": "Alba so\u200bft fresh cream 125 ml"})]
+    assert scan_listings(tmp_path / "out", listings)[0].action in ("mend", "quarantine")
+
+
+def test_says_every_mistake(tmp_path: Path) -> None:
+    path = world(tmp_path)
+    path.write_text(path.read_text().replace("trees = 20", "tree = 20"))
+    with pytest.raises(ConfigError, match="did you mean 'trees'"):
+        load_guard_fitting(path)
+    text = FILE.format(folder=tmp_path)
+    path.write_text(text[: text.index("[[attacks]]")])
+    with pytest.raises(ConfigError, match="learns from attacks"):
+        load_guard_fitting(path)
+
+
+def test_reads_texts_of_many_shapes(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"x": ["one", "two"], "y": [{"text": "three", "z": "no"}]}')
+    (tmp_path / "b.jsonl").write_text('{"text": "one"}\n\n{"text": "one"}\n{"text": "two"}\n')
+    (tmp_path / "c.csv").write_text('BODY,CLASS\n"a, b",1\nc,0\n')
+    (tmp_path / "d.tsv").write_text("ham\tone\nspam\ttwo\n")
+    assert TextFile(name="a", path=tmp_path / "a.json").load() == ["one", "two", "three"]
+    assert TextFile(name="b", path=tmp_path / "b.jsonl").load() == ["one", "two"]
+    table = TextFile(name="c", path=tmp_path / "c.csv", text="BODY", where={"CLASS": "1"})
+    assert table.load() == ["a, b"]
+    tabs = TextFile(
+        name="d", path=tmp_path / "d.tsv", columns=("label", "text"), where={"label": "spam"}
+    )
+    assert tabs.load() == ["two"]
+    with pytest.raises(DataError, match="no text was found"):
+        TextFile(name="c", path=tmp_path / "c.csv").load()
+
+
+def test_reads_listings(tmp_path: Path) -> None:
+    csv, lines = tmp_path / "a.csv", tmp_path / "a.jsonl"
+    csv.write_text("item_id,title,events,before.title\na,soap,7,bar\nb,wax,,\n")
+    lines.write_text('{"item_id": "a", "title": "soap", "events": 7, "before": {"title": "bar"}}\n')
+    first = Listing("a", {"title": "soap"}, {"title": "bar"}, 7)
+    assert read_listings(csv) == [first, Listing("b", {"title": "wax"})]
+    assert read_listings(lines) == [first]
+    lines.write_text('{"item_id": "a", "title": "soap"}\n{"item_id": "b"}\n')
+    with pytest.raises(DataError, match="line 2: no text"):
+        read_listings(lines)
