@@ -75,7 +75,7 @@ def test_kill_9_in_mid_load_loses_and_doubles_nothing(store_url: str) -> None:
     arguments = [sys.executable, "-c", WRITER, store_url]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
-        said = [writer.stdout.readline() for _ in range(25)]
+        said = [writer.stdout.readline() for _ in range(12)]
         writer.send_signal(signal.SIGKILL)
         said += writer.stdout.readlines()
     whole = [line.split() for line in said if line.endswith("\n")]

@@ -44,16 +44,21 @@ class Ingest:
     def put(self, wanted: Sequence[tuple[str, Mapping[str, str]]]) -> list[Put]:
         """Fields that are not named stay as they stand. One text of an item a call. Raises
         `StoreError`; then nothing was kept."""
-        before = [self._live.fields(item_id) for item_id, _ in wanted]
-        listings = [
-            Listing(
-                item_id=item_id, fields={**(stands or {}), **fields}, before=stands,
-                events=self._events_of(item_id), created=self._created(item_id),
+        listings, unknown = list[Listing](), list[Listing]()
+        for item_id, fields in wanted:
+            stands, kept = self._live.fields(item_id), self._store.item(item_id)
+            listings.append(
+                Listing(
+                    item_id=item_id,
+                    fields={**(stands or {}), **fields},
+                    before=stands,
+                    events=self._live.popular.count(item_id),
+                    created=None if kept is None else kept.created,
+                )
             )
-            for (item_id, fields), stands in zip(wanted, before, strict=True)
-        ]  # fmt: skip
+            unknown += [listings[-1]] if kept is None else []
         verdicts = self._judge(listings)
-        self._keep_standing(listings)
+        self._keep_standing(unknown)
         states = self._store.put_items(
             [(x.item_id, x.fields, v) for x, v in zip(listings, verdicts, strict=True)]
         )
@@ -96,11 +101,7 @@ class Ingest:
     def _keep_standing(self, listings: Sequence[Listing]) -> None:
         """An item that only the bundle knew gets its first version from there, so that a
         rewrite has a text to be compared with and to go back to."""
-        first = [
-            (x.item_id, x.before, admit("bundle"))
-            for x in listings
-            if x.before is not None and self._store.item(x.item_id) is None
-        ]
+        first = [(x.item_id, x.before, admit("bundle")) for x in listings if x.before is not None]
         if first:
             self._store.put_items(first)
 
@@ -111,10 +112,3 @@ class Ingest:
             fields = listing.fields if mended is None else mended
             listed = self._live.put_item(listing.item_id, fields)
         return Put(listing.item_id, state, verdict, listed)
-
-    def _events_of(self, item_id: str) -> int:
-        return self._live.popular.count(item_id)
-
-    def _created(self, item_id: str) -> int | None:
-        item = self._store.item(item_id)
-        return None if item is None else item.created

@@ -332,9 +332,9 @@ class GuardRate:
 
     p0 is `usual`, or an upper limit of the rate behind the first `warm` verdicts (Clopper and
     Pearson, 99.9 %), so that a lucky start is not taken for the rule; p1 = `factor` p0.
-    h = -log(false_alarms): while the rate is p0 or lower, there are at least 1 / false_alarms verdicts between false alarms on average
-    (Lorden, Annals of Mathematical Statistics 42, 1971, theorem 2). It is remembered until S
-    is 0 again.
+    h = -log(false_alarms): while the rate is p0 or lower, there are at least 1 / false_alarms
+    verdicts between false alarms on average (Lorden, Annals of Mathematical Statistics 42,
+    1971, theorem 2). It is remembered until S is 0 again.
     """
 
     kind = "guard-rate"
