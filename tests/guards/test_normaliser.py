@@ -72,7 +72,7 @@ def test_mends_a_little_and_stops_much() -> None:
     assert [v.action for v in said] == ["mend", "quarantine", "quarantine"]
     assert said[0].fields == {"title": "Fresh soap with aloe"}
     assert said[0].spans == (("title", 18, 19),)
-    assert said[0].score == pytest.approx(1 / 20)
+    assert said[0].score == pytest.approx(1 / 21)
 
 
 @given(st.text(max_size=40))

@@ -29,7 +29,7 @@ def whole() -> Pipeline:
 def test_what_is_mended_is_read_by_the_next() -> None:
     """A copy that hides behind a Cyrillic letter is still a copy."""
     lesson = planted_lesson()
-    hidden = lesson.texts[0].replace("a", "\u0430", 1)
+    hidden = lesson.texts[0].replace("ml", "m\u04c0")
     copy = CopycatGuard().fit(lesson)
     listing = Listing("x", {"title": hidden})
     verdict = Pipeline((Normaliser(), copy)).inspect([listing], lesson.shop)[0]

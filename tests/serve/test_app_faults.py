@@ -312,7 +312,8 @@ def test_a_service_that_starts_with_a_broken_bundle_says_so_and_answers(
     bundles: Path, tmp_path: Path
 ) -> None:
     with served(bundles / "broken", tmp_path / "s.db", wait=False) as shop:
-        shop.ask("ingest", "PUT", "/v1/items/own", json={"fields": {"title": "mine"}})
+        put = shop.ask("ingest", "PUT", "/v1/items/own", json={"fields": {"title": "mine"}})
+        assert put.status_code == 503 and put.headers["Retry-After"]
         answer = shop.ask("read", "POST", "/v1/recommend", json=_HISTORY)
         assert answer.status_code == 200 and answer.json()["source"] == "popularity"
         assert shop.client.get("/v1/health/ready").status_code == 503

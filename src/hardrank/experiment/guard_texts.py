@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hardrank.errors import DataError
-from hardrank.types import spec
+from hardrank.types import Count, spec
 
 __all__ = ["TextFile"]
 
@@ -29,8 +29,8 @@ class TextFile:
     """Names of the columns of a table without header; then tabs separate them."""
     where: dict[str, str] | None = None
     """Column -> the value that a row must have."""
-    every: int = 1
-    """Read every so many texts, at least 1."""
+    every: Count = 1
+    """Read one text of so many."""
 
     def load(self) -> list[str]:
         """Distinct texts in their order. Raises `DataError` for a file that is not there, is
@@ -43,7 +43,7 @@ class TextFile:
             raise DataError(f"cannot be read ({error})", path=self.path) from error
         if not found:
             raise DataError("no text was found", path=self.path, field=self.text)
-        return list(dict.fromkeys(found))[:: max(self.every, 1)]
+        return list(dict.fromkeys(found))[:: self.every]
 
     def _texts(self) -> Iterator[str]:
         whole = self.path.read_text("utf-8")

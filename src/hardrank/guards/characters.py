@@ -64,7 +64,7 @@ def mended(text: str) -> Mended:
 
     Composed at the end (NFC), which changes how characters are stored and not how they read.
     """
-    if not _SUSPECT.search(text):
+    if not _SUSPECT.search(text) and unicodedata.is_normalized("NFC", text):
         return Mended(text, frozenset())
     pieces = list(text)
     turned = frozenset(_turned(text))
@@ -78,7 +78,8 @@ def mended(text: str) -> Mended:
 
 
 def _right_to_left(text: str) -> bool:
-    return any(unicodedata.bidirectional(c) in ("R", "AL") for c in text)
+    letters = (c for c in text if c not in _BIDI)
+    return any(unicodedata.bidirectional(c) in ("R", "AL") for c in letters)
 
 
 def _turned(text: str) -> Iterator[int]:

@@ -23,6 +23,8 @@ LEDGER, CATALOGUE, SCHEMA = 0x68720001, 0x68720002, 0x68720003
 CONNECTIONS = 16
 STATEMENT_LIMIT, LOCK_LIMIT = 60_000, 10_000
 """Milliseconds until PostgreSQL gives up on one statement, and on waiting for its turn."""
+SCRUB_LIMIT = 3_600_000
+"""The same for a VACUUM."""
 
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', false) "
@@ -71,21 +73,21 @@ class Database:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
 
     def take_time(self, connection: Connection) -> None:
-        """Lift the limits of a transaction (or of a connection that has none)."""
+        """Lift the limits of this transaction."""
         if not self.lite:
-            scope = "SESSION" if connection.get_isolation_level() == "AUTOCOMMIT" else "LOCAL"
             for limit in ("statement_timeout", "lock_timeout"):
-                connection.execute(text(f"SET {scope} {limit} = 0"))
+                connection.execute(text(f"SET LOCAL {limit} = 0"))
 
     def outside(self, *statements: str) -> list[Any]:
         """First row of each statement that no transaction may surround (VACUUM)."""
         with self._turns("write"), self._faults(), self.engine.connect() as plain:
             connection = plain.execution_options(mode="outside")
             if not self.lite:
-                plain.detach()  # its limits are lifted, so nobody else gets it
                 connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-                self.take_time(connection)
+                connection.exec_driver_sql(f"SET statement_timeout = {SCRUB_LIMIT}")
             found = [connection.exec_driver_sql(statement) for statement in statements]
+            if not self.lite:
+                connection.exec_driver_sql(f"SET statement_timeout = {STATEMENT_LIMIT}")
             return [result.first() if result.returns_rows else None for result in found]
 
     def close(self) -> None:

@@ -30,6 +30,7 @@ async def put(item_id: ItemId, item: ItemIn, request: Request) -> Json:
     """Create the item, or rewrite the fields named. `quarantined`: the text waits for a
     person, and what stood before still stands."""
     service: Service = request.app.state.service
+    _needs_a_catalogue(service)
     done = await _put(service, [(item_id, item.fields)], key_of(request).id)
     return Json(_told(done[0]))
 
@@ -51,6 +52,7 @@ async def get(item_id: ItemId, request: Request) -> Json:
 async def delete(item_id: ItemId, request: Request) -> Json:
     """Listed no more, from now on. 404 where nothing stood or waited."""
     service: Service = request.app.state.service
+    _needs_a_catalogue(service)
     there = await service.on_writer(service.ingest.delete, item_id, key_of(request).id)
     if not there:
         raise Refused(404, "there is no such item")
@@ -73,6 +75,7 @@ async def delete(item_id: ItemId, request: Request) -> Json:
 async def many(request: Request) -> Json:
     """Each line stands for itself: a bad one is refused, the others are done, in order."""
     service: Service = request.app.state.service
+    _needs_a_catalogue(service)
     lines = (await request.body()).split(b"\n")
     if lines and not lines[-1].strip():
         lines.pop()
@@ -84,6 +87,12 @@ async def many(request: Request) -> Json:
     answer = Json(b"\n".join(map(orjson.dumps, out)) + b"\n")
     answer.headers["content-type"] = "application/x-ndjson"
     return answer
+
+
+def _needs_a_catalogue(service: Service) -> None:
+    """Before the bundle is loaded no guard could compare a rewrite with what stands."""
+    if not service.ready:
+        raise Refused(503, "the catalogue is being loaded; try again", Retry_After="2")
 
 
 def _groups(lines: list[bytes], out: list[dict[str, Any]]) -> Iterator[list[tuple[int, ItemLine]]]:
