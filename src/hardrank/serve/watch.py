@@ -51,6 +51,7 @@ class Watch:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.observe(route, method, status, seconds)
         quiet = status < 400 and (method in _QUIET or scope["path"] in _READS)
+        quiet = quiet or route.startswith("/v1/health")  # 503 until the model is there
         level = logging.DEBUG if quiet else logging.INFO
         if LOGGER.isEnabledFor(level):
             key = scope.get("hardrank.key")
