@@ -149,7 +149,8 @@ def _parted(spec: GuardFitting, data: Dataset) -> tuple[Shop, list[Listing]]:
 
 def _by_target(examples: list[Example], seed: int) -> tuple[list[Example], list[Example]]:
     """To learn from and to measure on: no item is in both."""
-    learned, held = [], []
+    learned: list[Example] = []
+    held: list[Example] = []
     for example in examples:
         half = derive(seed, "guard half", example.listing.item_id) % 2
         (held if half else learned).append(example)
