@@ -70,7 +70,7 @@ def report(folder: Path, seeds: list[int] | None) -> None:
         "attackers who know it among them",
         aim=0.5,
         ratios={
-            "beta_zero_loses_gain": figures["beta_zero_loses_gain"],
+            "beta_zero_loses_gain": table.lost_share("ease/control"),
             "defence_effect": best["effect"]["value"] if best else None,
             "price": best["price"]["value"] if best else None,
         },
@@ -152,6 +152,11 @@ class Table:
                 "random": self.gain(s, "random-profiles")}
             for s in controls
         }  # fmt: skip
+
+    def lost_share(self, subject: str) -> float | None:
+        """Of our generator's gain on one victim: how much is gone without the term."""
+        ours, blind = self.gain(subject, OWN), self.gain(subject, BLIND)
+        return None if not ours or blind is None else 1 - blind / ours
 
     def detectors(self, figure_name: str) -> dict[str, Any]:
         out: dict[str, Any] = {}

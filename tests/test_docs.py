@@ -19,6 +19,8 @@ from hardrank.errors import ConfigError
 from hardrank.experiment import Experiment, parse_experiment
 from hardrank.experiment.audit_spec import Audit, parse_audit
 from hardrank.experiment.closed_loop_spec import Loop, parse_loop
+from hardrank.experiment.gan_spec import parse_gan
+from hardrank.experiment.guard_spec import parse_guard_fitting
 from hardrank.experiment.mistakes import kind_of, specs_in
 from hardrank.experiment.reference import described, reference
 from hardrank.experiment.tune_spec import Tune, parse_tuning
@@ -110,6 +112,10 @@ def read(raw: dict[str, Any], source: str) -> object:
     """Raises `ConfigError` for what no command would take."""
     if "victim" in raw:
         return parse_audit(raw, source=source)
+    if "gan" in raw:
+        return parse_gan(raw, source=source)
+    if "orders" in raw:
+        return parse_guard_fitting(raw, source=source)
     if raw.keys() <= {f.name for f in fields(Tune)} - {f.name for f in fields(Experiment)}:
         raw = {"tune": {"space": SPACE, **raw}}
     whole = raw if "data" in raw else {**PART, **raw}

@@ -1,8 +1,9 @@
 """What the file of `hardrank guard fit` can say, and every mistake in it at once."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Gt, Len, Lt
 from pydantic import TypeAdapter, ValidationError, model_validator
@@ -18,7 +19,7 @@ from hardrank.models.tfidf import Tfidf
 from hardrank.threats import Budget, Promote, ThreatModel
 from hardrank.types import Count, Share, spec
 
-__all__ = ["GuardFitting", "load_guard_fitting"]
+__all__ = ["GuardFitting", "load_guard_fitting", "parse_guard_fitting"]
 
 
 @spec
@@ -77,8 +78,13 @@ _ADAPTER: TypeAdapter[GuardFitting] = TypeAdapter(GuardFitting)
 
 def load_guard_fitting(path: Path) -> GuardFitting:
     """Raises `ConfigError` that lists all mistakes of the file."""
-    raw = expanded(read_toml(path))
+    return parse_guard_fitting(read_toml(path), source=str(path))
+
+
+def parse_guard_fitting(raw: Mapping[str, Any], *, source: str = "guards") -> GuardFitting:
+    """From nested dictionaries; see `load_guard_fitting`."""
+    text = json.dumps(expanded(raw), default=str)
     try:  # strict JSON: lists become tuples, but "3" or true is no number
-        return _ADAPTER.validate_json(json.dumps(raw, default=str), strict=True)
+        return _ADAPTER.validate_json(text, strict=True)
     except ValidationError as error:
-        raise ConfigError(str(path), mistakes(error, GuardFitting)) from error
+        raise ConfigError(source, mistakes(error, GuardFitting)) from error
