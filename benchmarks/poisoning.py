@@ -67,7 +67,7 @@ def report(folder: Path, seeds: list[int] | None) -> None:
         command=shlex.join(["python", "benchmarks/poisoning.py", *sys.argv[1:]]),
         ratio=best["effect"]["value"] if best else None,
         ratio_means="gain in T-HR@50 of the strongest attack that the defence takes away, "
-        "attackers who know it among them",
+        "attackers who know it among them; the least protected victim",
         aim=0.5,
         ratios={
             "beta_zero_loses_gain": table.lost_share("ease/control"),
@@ -112,9 +112,9 @@ class Table:
         out: dict[str, Any] = {}
         for f in self.of(subject=subject, audit="promotion"):
             row = out.setdefault(f.trial, {})
-            if f.metric.startswith(("er_", "shift", "defence_effect")):
+            if f.metric.startswith(("er_after", "shift", "defence_effect", "er_gain@50")):
                 row[f.metric] = figure(f)
-        for f in self.of(subject=subject, audit="target-ndcg"):
+        for f in self.of(subject=subject, metric=f"target_ndcg@{self.k}"):
             out[f.trial][f.metric] = figure(f)
         for f in self.of(subject=subject, audit="poisoned"):
             out[f.trial][f.metric] = figure(f)
@@ -172,22 +172,27 @@ class Table:
         return out
 
     def best_defence(self) -> dict[str, Any] | None:
-        """The defended arm with the largest effect on the adaptive worst case among those whose
-        price is below 2 %; the first victim's, if several."""
-        rows = []
+        """The defence with the largest effect on its least protected victim, the adaptive attacker
+        included, among those that cost no victim 2 % of clean NDCG@10 or more."""
+        arms: dict[str, list[tuple[float, Any, Any]]] = {}
         for f in self.of(audit="worst-case", metric=f"defence_effect@{self.k}"):
             adaptive = self.of(subject=f.subject, audit="worst-case",
                                trial="all attacks and adaptive")  # fmt: skip
             if f.value is None or (adaptive and f.trial == "all attacks"):
                 continue
-            price = self.of(subject=f.subject, audit="utility", metric="price(ndcg@10)",
-                            group="all")[0]  # fmt: skip
-            if price.value is not None and price.value < 0.02:
-                rows.append((f.value, f, price))
-        if not rows:
+            (price,) = self.of(subject=f.subject, audit="utility", metric="price(ndcg@10)",
+                               group="all")  # fmt: skip
+            arms.setdefault(f.subject.partition("/")[2], []).append((f.value, f, price))
+        cheap = {n: rows for n, rows in arms.items() if all(p.value < 0.02 for _, _, p in rows)}
+        if not cheap:
             return None
-        _, f, price = max(rows, key=lambda row: row[0])
-        return {"arm": f.subject, "effect": figure(f), "price": figure(price)}
+        name = max(cheap, key=lambda n: min(row[0] for row in cheap[n]))
+        rows = cheap[name]
+        least, dearest = min(rows, key=lambda r: r[0]), max(rows, key=lambda r: r[2].value)
+        return {
+            "arm": name, "victims": [f.subject for _, f, _ in rows],
+            "effect": figure(least[1]), "price": figure(dearest[2]),
+        }  # fmt: skip
 
     def claim(self, best: dict[str, Any] | None, victims: list[str]) -> str:
         parts = []
@@ -199,17 +204,22 @@ class Table:
         said = f"strongest attack by victim, T-HR@{self.k}: " + ", ".join(parts)
         if best:
             said += (
-                f"; the best defence ({best['arm']}) takes {best['effect']['value']:.0%} of the "
-                f"strongest attack's gain for {best['price']['value']:.1%} of clean NDCG@10"
+                f"; the defence '{best['arm']}' takes away at least {best['effect']['value']:.0%} "
+                "of the strongest attack's gain, the adaptive ones included, for at most "
+                f"{best['price']['value']:.1%} of clean NDCG@10"
             )
         return said
 
 
 def figure(f: Any) -> dict[str, Any]:
-    return {
-        "value": f.value, "low": f.low, "high": f.high, "n": f.n, "per_seed": list(f.per_seed),
-        "reliable": f.reliable,
-    }  # fmt: skip
+    """Four decimals tell a user in ten thousand."""
+    made = {"value": _round(f.value), "low": _round(f.low), "high": _round(f.high),
+            "per_seed": [_round(v) for v in f.per_seed]}  # fmt: skip
+    return made if f.reliable else made | {"reliable": False}
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 if __name__ == "__main__":
