@@ -317,7 +317,7 @@ def test_rewriting_by_an_endpoint(server: str) -> None:
     match = play(LlmRewrite(writer=writer, rounds=2, candidates=2), whole_text=True)
     assert match.patch == rewrite("moon river")
     assert match.queries == 1, "the same version is not asked for twice"
-    assert "writer=Endpoint" in match.attack
+    assert "writer=endpoint(" in match.attack
 
 
 @pytest.fixture(scope="module")

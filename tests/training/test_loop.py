@@ -148,6 +148,7 @@ def test_the_loop_clips_what_the_optimiser_sees() -> None:
 _OF_PARAMETERS = {
     ("clip_grads_with_norm_", "learning.values()"),
     ("clip_grad_norm_", "model.parameters()"),
+    ("clip_grads_with_norm_", "parameters"),  # of one player of a generator's game
 }
 
 

@@ -85,7 +85,8 @@ class Aush:
         if not profiles:
             return Patch()
         log, generator = RatingLog.of(view.train), seeded(rng)
-        task = self._task(view, room=max(most - len(view.targets), 0))
+        room = max(most - len(view.targets), 0)
+        task = self._task(view, room=room)
         networks = train_aush(log, task, generator) if len(task.selected) else None
         users = rng.permutation(log.templates(task.fillers, profiles))
 
@@ -93,7 +94,8 @@ class Aush:
             user = int(users[number % len(users)])
             fillers, batch = template(log, task, user, generator)
             told = np.zeros(0, np.float32) if networks is None else networks.rate(batch)[0]
-            chosen = self._chosen(told, rated=bool(log.levels))
+            # all of them in a rated log, else the most preferred of a larger pool
+            chosen = np.argsort(-told, kind="stable")[: min(self.selected, room)]
             own = fillers, batch.fillers[0].numpy()[fillers]
             return _mixed(log, own, (task.selected[chosen], told[chosen]), rng)
 
@@ -119,11 +121,6 @@ class Aush:
             learning_rate=self.learning_rate,
             weights=AushLosses(self.adversarial, self.reconstruction, self.shilling),
         )  # fmt: skip
-
-    def _chosen(self, told: Floats, *, rated: bool) -> Ints:
-        """Which of the selected items come into the profile: all, or the most preferred."""
-        count = len(told) if rated else min(self.selected, len(told))
-        return np.argsort(-told, kind="stable")[:count]
 
 
 def _mixed(
