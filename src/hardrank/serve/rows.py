@@ -104,7 +104,7 @@ class VectorTable:
         gathered = len(few) < self.end / 2
         matrix = self.vectors[few] if gathered else self.vectors[: self.end]
         for part in _parts(len(queries), max(1, len(matrix))):
-            found = queries[part] @ matrix.T
+            found = _products(queries[part], matrix)
             if not gathered:
                 found[:, ~eligible] = -np.inf
             _exclude(found, None if excluded is None else excluded[part], few if gathered else None)
@@ -123,6 +123,13 @@ class VectorTable:
             live[: self.end], vectors[: self.end] = self.live[: self.end], self.vectors[: self.end]
             self.live, self.vectors = live, vectors
         self.end = max(self.end, end)
+
+
+def _products(queries: Floats, rows: Floats) -> Scores:
+    """(Q, D), (N, D) -> (Q, N). All numbers are finite (`checked`), yet some BLAS kernels read
+    beyond the end of narrow rows and raise the processor's flag for what they then discard."""
+    with np.errstate(invalid="ignore"):
+        return queries @ rows.T
 
 
 def _parts(n_queries: int, n_rows: int) -> Iterator[slice]:
