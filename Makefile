@@ -3,6 +3,7 @@
 #   make demo    install, then run the embedded marketplace end to end into runs/demo
 #   make test    install with developer tools, lint, type-check, check layers, run all tests
 #   make check   the same without the tests
+#   make advisories   look the installed packages up in the public list of known holes
 #
 # Variables (make test NAME=value):
 #   PYTHON       interpreter to build the environment with          (python3)
@@ -24,7 +25,7 @@ TESTS ?= tests
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
-.PHONY: demo test check format clean help
+.PHONY: demo test check advisories format clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -44,12 +45,18 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+advisories: $(VENV)/.installed-dev
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --disable-pip-version-check -q pip-audit
+	$(BIN)/python -m pip list --format=freeze --exclude hardrank > $(VENV)-audit/packages.txt
+	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip -r $(VENV)-audit/packages.txt
+
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.created:
 	@command -v $(PYTHON) >/dev/null || { \

@@ -1,6 +1,6 @@
 """Matrix factorisation from pairwise comparisons."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 
 from hardrank.context import RunContext, derive
 from hardrank.data import Dataset, Holdout
-from hardrank.errors import DataError, Unsupported
-from hardrank.files import digest_bytes
+from hardrank.errors import Unsupported
+from hardrank.models.bpr.fitting import check_pairs, pair_fingerprint, train_pairs, triples_of
 from hardrank.models.bpr.network import BprNetwork
 from hardrank.models.bpr.recommender import BprMfRecommender
-from hardrank.models.bpr.triples import BprBatch, Triples
-from hardrank.models.common import entry, holdout_ndcg
+from hardrank.models.common import entry
 from hardrank.recommender import Recommender
-from hardrank.training import Objective, Training, check_objective
-from hardrank.training import train as run_training
-from hardrank.training.stops import AnyOf
+from hardrank.training import Objective
 from hardrank.types import Count, NonNegative, Positive, spec
 
 __all__ = ["BprMf", "BprMfRecommender"]
@@ -65,34 +62,17 @@ class BprMf:
         `DataError` when every user has every item.
         """
         model = self._first(train, run) if start is None else self._begun(start, train)
-        triples = Triples(train)
-        if not len(triples):
-            raise DataError(
-                f"{train.name}: no user lacks an item", remedy="check the training split"
-            )
+        triples = triples_of(train)
         weights = (torch.from_numpy(a) for a in (model.users, model.factors, model.biases))
         network = BprNetwork(*weights, penalty=self.penalty)
-        _check(objective, network)
-        fingerprint = self._fingerprint(train, run, valid, objective, start)
-
-        def batches(order: np.random.Generator) -> Iterator[BprBatch]:
-            return triples.batches(self.batch_size, order)
-
-        def validate() -> Mapping[str, float]:
-            assert valid is not None
-            return {"ndcg@10": holdout_ndcg(_with_weights_of(network, model), valid)}
-
-        run_training(
-            network,
-            batches,
-            steps=-(-len(triples) // self.batch_size),
-            options=self._options(),
-            objective=objective,
-            validate=validate if valid is not None and len(valid) else None,
-            stop=AnyOf(tuple(getattr(objective, "stop", ()))),
-            run=run.at(fingerprint[:16]),
-            fingerprint=fingerprint,
-        )
+        check_pairs(self, objective, network)
+        train_pairs(
+            self, network, triples, run=run, valid=valid, objective=objective,
+            ranking=lambda: _with_weights_of(network, model),
+            fingerprint=pair_fingerprint(
+                self, train, run, valid=valid, objective=objective, start=start
+            ),
+        )  # fmt: skip
         return _with_weights_of(network, model)
 
     def restore(
@@ -125,38 +105,6 @@ class BprMf:
         ):
             raise Unsupported(f"{self.kind} can begin only from a {self.kind} of equal shape")
         return replace(start, items=train.items, known=np.diff(train.offsets) > 0)
-
-    def _options(self) -> Training:
-        return Training(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            patience=self.patience,
-            clip=None,
-        )
-
-    def _fingerprint(
-        self,
-        data: Dataset,
-        run: RunContext,
-        valid: Holdout | None,
-        objective: Objective | None,
-        start: Recommender | None,
-    ) -> str:
-        """Of all that decides the weights: an equal training finds its own checkpoint."""
-        begun = [v.tobytes() for _, v in sorted(start.arrays().items())] if start else []
-        looked_at = valid.fingerprint if valid is not None else ""
-        about = repr((self, run.seed, objective))
-        return digest_bytes(about.encode(), data.fingerprint.encode(), looked_at.encode(), *begun)
-
-
-def _check(objective: Objective | None, network: BprNetwork) -> None:
-    if any(rule.kind != "quality-floor" for rule in getattr(objective, "stop", ())):
-        raise Unsupported(
-            "bpr-mf measures no error under attack to stop at; stop at a 'quality-floor', or "
-            "harden a sequence model"
-        )
-    check_objective(objective, network)
 
 
 def _with_weights_of(network: BprNetwork, model: BprMfRecommender) -> BprMfRecommender:

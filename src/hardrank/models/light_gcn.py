@@ -1,6 +1,6 @@
 """Pairwise comparisons over vectors that are spread along the user-item graph."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -10,17 +10,14 @@ from numpy.typing import NDArray
 
 from hardrank.context import RunContext, derive
 from hardrank.data import Dataset, Holdout
-from hardrank.errors import DataError, Unsupported
-from hardrank.files import digest_bytes
-from hardrank.models.bpr.triples import BprBatch, Triples
-from hardrank.models.common import entry, holdout_ndcg
+from hardrank.errors import Unsupported
+from hardrank.models.bpr.fitting import check_pairs, pair_fingerprint, train_pairs, triples_of
+from hardrank.models.common import entry
 from hardrank.models.graph.edges import normalised
 from hardrank.models.graph.network import GraphNetwork
 from hardrank.models.graph.recommender import LightGcnRecommender
 from hardrank.recommender import Recommender
-from hardrank.training import Objective, Training, check_objective
-from hardrank.training import train as run_training
-from hardrank.training.stops import AnyOf
+from hardrank.training import Objective
 from hardrank.types import Count, Natural, NonNegative, Positive, spec
 
 __all__ = ["LightGcn", "LightGcnRecommender"]
@@ -69,37 +66,20 @@ class LightGcn:
         `Unsupported` for a `start` of another shape or an objective that asks for more, and
         `DataError` when every user has every item.
         """
-        triples = Triples(train)
-        if not len(triples):
-            raise DataError(
-                f"{train.name}: no user lacks an item", remedy="check the training split"
-            )
+        triples = triples_of(train)
         users, items = self._first(train, run) if start is None else self._begun(start, train)
         network = GraphNetwork(
             torch.from_numpy(users), torch.from_numpy(items), normalised(train),
             layers=self.layers, penalty=self.penalty,
         )  # fmt: skip
-        _check(objective, network)
-        fingerprint = self._fingerprint(train, run, valid, objective, start)
-
-        def batches(order: np.random.Generator) -> Iterator[BprBatch]:
-            return triples.batches(self.batch_size, order)
-
-        def validate() -> Mapping[str, float]:
-            assert valid is not None
-            return {"ndcg@10": holdout_ndcg(_ranking(network, train), valid)}
-
-        run_training(
-            network,
-            batches,
-            steps=-(-len(triples) // self.batch_size),
-            options=self._options(),
-            objective=objective,
-            validate=validate if valid is not None and len(valid) else None,
-            stop=AnyOf(tuple(getattr(objective, "stop", ()))),
-            run=run.at(fingerprint[:16]),
-            fingerprint=fingerprint,
-        )
+        check_pairs(self, objective, network)
+        train_pairs(
+            self, network, triples, run=run, valid=valid, objective=objective,
+            ranking=lambda: _ranking(network, train),
+            fingerprint=pair_fingerprint(
+                self, train, run, valid=valid, objective=objective, start=start
+            ),
+        )  # fmt: skip
         return _ranking(network, train)
 
     def restore(
@@ -131,38 +111,6 @@ class LightGcn:
         ):
             raise Unsupported(f"{self.kind} can begin only from a {self.kind} of equal shape")
         return start.first_users, start.first_items
-
-    def _options(self) -> Training:
-        return Training(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            patience=self.patience,
-            clip=None,
-        )
-
-    def _fingerprint(
-        self,
-        data: Dataset,
-        run: RunContext,
-        valid: Holdout | None,
-        objective: Objective | None,
-        start: Recommender | None,
-    ) -> str:
-        """Of all that decides the weights: an equal training finds its own checkpoint."""
-        begun = [v.tobytes() for _, v in sorted(start.arrays().items())] if start else []
-        looked_at = valid.fingerprint if valid is not None else ""
-        about = repr((self, run.seed, objective))
-        return digest_bytes(about.encode(), data.fingerprint.encode(), looked_at.encode(), *begun)
-
-
-def _check(objective: Objective | None, network: GraphNetwork) -> None:
-    if any(rule.kind != "quality-floor" for rule in getattr(objective, "stop", ())):
-        raise Unsupported(
-            "light-gcn measures no error under attack to stop at; stop at a 'quality-floor', or "
-            "harden a sequence model"
-        )
-    check_objective(objective, network)
 
 
 def _ranking(network: GraphNetwork, train: Dataset) -> LightGcnRecommender:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hardrank.context import RunContext, derive
 from hardrank.data import Dataset, Holdout, Queries
-from hardrank.encoders import load_encoder
+from hardrank.encoders import load_encoder, restored_encoder
 from hardrank.errors import BundleError, DataError, Unsupported
 from hardrank.files import digest_bytes
 from hardrank.models.common import entry, holdout_ndcg, slate_texts, whole
@@ -179,18 +179,17 @@ def restore(
         raise BundleError(f"the arrays are of {len(counts)} items, the catalogue of {items.height}")
     source = None
     if shape.text is not None:
-        encoder = load_encoder(shape.text.encoder, max_tokens=shape.text.max_tokens, run=run)
-        learned = {
-            k.removeprefix("encoder/"): v for k, v in arrays.items() if k.startswith("encoder/")
-        }
+        encoder, learned = restored_encoder(
+            arrays, shape.text.encoder, max_tokens=shape.text.max_tokens, run=run
+        )
         source = TextSource(
-            encoder.tuned(learned) if learned else encoder,
+            encoder,
             shape.text.fields,
             Whitening(
                 entry(arrays, "whitening/mean", "sequence model"),
                 entry(arrays, "whitening/projection", "sequence model"),
             ),
-            learned=tuple(sorted(learned)),
+            learned=learned,
         )
     network = _network(shape, int((counts > 0).sum()), source, Training(precision="float32"))
     if shape.influence is not None:

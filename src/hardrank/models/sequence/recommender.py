@@ -123,16 +123,18 @@ class SequenceRecommender:
         if self.source is not None:
             out["whitening/mean"] = self.source.whitening.mean
             out["whitening/projection"] = self.source.whitening.projection
-            learned = self.source.encoder.arrays(self.source.learned)
-            out |= {f"encoder/{name}": value for name, value in learned.items()}
+            out |= self.source.encoder.stored(self.source.learned)
         return out
 
     # White box
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        text: tuple[Site, ...] = ("text-vectors", "token-embeddings")
-        return ("item-vectors", "history-vectors", *(text if self.source is not None else ()))
+        if self.source is None:
+            return "item-vectors", "history-vectors"
+        tokens: tuple[Site, ...] = ("token-embeddings",)
+        within = tokens if self.source.encoder.differentiable else ()
+        return "item-vectors", "history-vectors", "text-vectors", *within
 
     def surface(
         self,
