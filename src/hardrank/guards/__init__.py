@@ -1,6 +1,7 @@
 """Guards of the live service: what stands between a seller's texts and the catalogue."""
 
 from hardrank.guards.adversarial_text import AdversarialText
+from hardrank.guards.authentic import Authentic
 from hardrank.guards.base import Action, Guard, Listing, Shop, Verdict, admit, worst
 from hardrank.guards.change_of_text import ChangeOfText
 from hardrank.guards.copycat import CopycatGuard
@@ -21,6 +22,7 @@ __all__ = [
     "Action",
     "AdversarialText",
     "AnyGuard",
+    "Authentic",
     "ChangeOfText",
     "CopycatGuard",
     "EventGuard",

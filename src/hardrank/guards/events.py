@@ -16,7 +16,7 @@ from hardrank.types import Count, Floats, Natural, Positive, Share, spec
 
 __all__ = ["EventGuard", "EventLike", "EventWatch"]
 
-_MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
+_MINUTE, _HOUR, _DAY, _WEEK = 60.0, 3_600.0, 86_400.0, 7 * 86_400.0
 _LAST = 32
 """Items of a user that are remembered, to count repeats."""
 
@@ -107,6 +107,8 @@ class EventWatch:
     _users: OrderedDict[str, _User] = field(default_factory=OrderedDict)
     _items: OrderedDict[str, Pace] = field(default_factory=OrderedDict)
     _shop: Pace = field(default_factory=Pace)
+    _accepted: dict[str, float] = field(default_factory=dict)
+    """Item -> unix seconds until which its floods are meant."""
 
     @property
     def kind(self) -> str:
@@ -118,6 +120,21 @@ class EventWatch:
         where each event arrives when it happened."""
         known = self.known() if callable(self.known) else self.known
         return [self._one(e, e.time if now is None else now, known) for e in events]
+
+    def accept(self, item_id: str, until: float) -> None:
+        """A person says that what floods the item is meant (a sale, a prize): no flood of it is
+        held before unix second `until`."""
+        self._accepted = {name: end for name, end in self._accepted.items() if end > until - _WEEK}
+        self._accepted[item_id] = until
+
+    def decided(self, events: Sequence[EventLike], now: int, *, admitted: bool) -> None:
+        """What a person said of events that were held: twice the word of the guard where they
+        were honest, so that trust comes back, and once more where they were not."""
+        for event in events:
+            if admitted:
+                self.trust.add(event.user_id, 0.0, now, 2.0)
+            else:
+                self.trust.add(event.user_id, 1.0, now)
 
     def refresh(
         self,
@@ -205,6 +222,8 @@ class EventWatch:
         usual = expected + self.spec.surge * max(expected, 1.0) ** 0.5
         limit = max(self.spec.flood, self.spec.share * self._shop.taken.at(event.time), usual)
         reason = f"about {seen:.0f} events with this item in an hour, {limit:.0f} at most are usual"
+        if event.time < self._accepted.get(event.item_id, 0.0):
+            return min(seen / limit, 1.0), ""
         return seen / limit, reason
 
     def _user(self, name: str) -> _User:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hardrank.errors import DataError
 from hardrank.guards.base import Listing, Shop, Verdict, admit
-from hardrank.guards.lesson import Lesson, border, share_above
+from hardrank.guards.lesson import Lesson, clean_border, share_above
 from hardrank.types import Count, Positive, spec
 from hardrank.wording import spans
 
@@ -40,6 +40,7 @@ def hashed(texts: Sequence[str]) -> Any:
     from sklearn.feature_extraction.text import HashingVectorizer
 
     half = _COLUMNS // 2
+    texts = [text.encode("utf-8", "replace").decode() for text in texts]  # no lone surrogates
     letters = HashingVectorizer(analyzer="char_wb", ngram_range=(2, 4), n_features=half)
     words = HashingVectorizer(
         ngram_range=(1, 2), n_features=half, token_pattern=r"\w+|[^\w\s]", lowercase=True
@@ -118,8 +119,8 @@ class Injection:
     """Words that are judged at once."""
     inverse_penalty: Positive = 10.0
     """The smaller, the smaller the weights: C of scikit-learn's LogisticRegression."""
-    false_alarms: Annotated[float, Gt(0), Lt(1)] = 0.002
-    """Share of clean listings, held out, that may be stopped."""
+    false_alarms: Annotated[float, Gt(0), Lt(1)] = 0.001
+    """Share of clean listings, held out, and of honest edits of them, that may be stopped."""
 
     def fit(self, lesson: Lesson) -> FittedInjection:
         """Raises `DataError` for a lesson without orders."""
@@ -128,14 +129,13 @@ class Injection:
                 "guard 'injection' needs texts that give orders to learn from",
                 remedy="name files of orders, or leave the guard out",
             )
-        learned, aside = lesson.rows()
+        learned, _ = lesson.rows()
         texts = lesson.texts
         clean = [p for row in learned for p in _cut(texts[row], self.window)]
         orders = [p for text in lesson.orders for p in _cut(text, self.window)]
         weights, bias = self._learned(clean, orders)
         draft = FittedInjection(spec=self, weights=weights, bias=bias, threshold=1.0)
-        odds = draft.raw(lesson.listings(aside), lesson.shop)
-        threshold = border(odds, self.false_alarms)
+        threshold = clean_border(draft.raw, lesson, self.false_alarms)
         return FittedInjection(spec=self, weights=weights, bias=bias, threshold=threshold)
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> FittedInjection:

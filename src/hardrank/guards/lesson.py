@@ -1,6 +1,6 @@
 """What guards learn from: a clean catalogue, attacked listings, and orders to a machine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,13 +10,18 @@ from hardrank.context import derive
 from hardrank.data import render
 from hardrank.errors import DataError
 from hardrank.guards.base import Listing, Shop
-from hardrank.metrics.detection import threshold_at_fpr
+from hardrank.guards.honest import honest_edit
 from hardrank.types import Ints
+from hardrank.wording import spans
 
-__all__ = ["Example", "Lesson", "border", "families", "share_above"]
+__all__ = [
+    "Example", "Lesson", "border", "clean_border", "edited", "ending", "families", "share_above",
+]  # fmt: skip
 
 Doubles = NDArray[np.float64]
 _FEWEST = 20
+_TRIES = 8
+"""Of an edit that changes something; a title of one word has few."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +76,51 @@ class Lesson:
             for item, *texts in zip(table["item_id"].to_list(), *columns, strict=True)
         ]
 
+    def edits(self, rows: Ints, each: int = 3) -> list[Listing]:
+        """Honest edits of those rows, simulated (`hardrank.guards.honest`), with what stood
+        before and what it earned: so many of each row, fewer of one that few edits change. One
+        alone would leave to chance whether a threshold has met the edits that reach farthest."""
+        rng = np.random.default_rng(derive(self.seed, "guards", "honest edits"))
+        made, events = self.listings(rows), self.shop.counts[rows].tolist()
+        out = []
+        for one, earned in [*zip(made, events, strict=True)] * each:
+            for _ in range(_TRIES):
+                other = made[int(rng.integers(len(made)))]
+                fields = edited(one.fields, other.fields, rng)
+                if fields != one.fields:
+                    out.append(Listing(one.item_id, fields, one.fields, earned))
+                    break
+        return out
+
     def without(self, family: str) -> "Lesson":
         """The same, never having seen that family."""
         return replace(self, attacked=tuple(e for e in self.attacked if e.family != family))
 
 
 def border(clean: Doubles, false_alarms: float) -> float:
-    """Raw score above which at most that share of clean listings lies. clean: (N,)"""
-    return max(threshold_at_fpr(clean, false_alarms), float(np.finfo(np.float64).tiny))
+    """Raw score above which a fresh clean listing lies with at most that probability: the
+    ceil((N + 1) (1 - false_alarms))-th smallest (split conformal prediction: Vovk, AMAI 2015),
+    so that the shares of several guards add up to what is promised of all. Fewer than
+    1 / false_alarms - 1 scores cannot promise it: then the largest, which a fresh one exceeds
+    with at most 1 / (N + 1).
+
+    clean: (N,) of listings that nothing was learned from; false_alarms in (0, 1). Raises
+    `DataError` for no scores."""
+    if not len(clean):
+        raise DataError("a threshold needs clean listings", remedy="hold some out")
+    place = int(np.ceil((len(clean) + 1) * (1 - false_alarms) - 1e-9))
+    value = float(np.sort(clean)[min(max(place, 1), len(clean)) - 1])
+    return max(value, float(np.finfo(np.float64).tiny))
+
+
+def clean_border(
+    raw: Callable[[Sequence[Listing], Shop], Doubles], lesson: Lesson, false_alarms: float
+) -> float:
+    """The border that both hold: clean listings that were held out, as new ones, and honest
+    edits of them. raw: (N,) scores of N listings"""
+    _, aside = lesson.rows()
+    kinds = (lesson.listings(aside), lesson.edits(aside))
+    return max(border(raw(made, lesson.shop), false_alarms) for made in kinds if made)
 
 
 def share_above(raw: Doubles, threshold: float) -> list[float]:
@@ -87,6 +129,20 @@ def share_above(raw: Doubles, threshold: float) -> list[float]:
     return [float(v) for v in positive / (positive + threshold)]
 
 
+def edited(
+    fields: Mapping[str, str], other: Mapping[str, str], rng: np.random.Generator
+) -> dict[str, str]:
+    """An honest edit of each text; other: texts by the same names, whose endings may be added."""
+    return {name: honest_edit(t, ending(other[name]), rng) for name, t in fields.items()}
+
+
 def families(examples: Sequence[Example]) -> list[str]:
     """Kinds of attacks among the examples, each once, in order."""
     return list(dict.fromkeys(e.family for e in examples))
+
+
+def ending(text: str) -> str:
+    """The second half of a text's words, where size, colour and brand stand; '' of one word.
+    What an honest edit may add of another listing: the whole of it is what `append-title` adds."""
+    words = spans(text)
+    return text[words[(len(words) + 1) // 2][0] :] if len(words) > 1 else ""

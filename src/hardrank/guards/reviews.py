@@ -48,7 +48,8 @@ class ReviewGuard:
     """Share of real reviews that the detector may hold; of fewer than one in that share no
     such promise can be read, and the threshold lies above all of them."""
     held_out: Dropout = 0.25
-    """Share of the texts that set the threshold instead of training."""
+    """Share of the texts that set the threshold instead of training; of their groups (items,
+    hotels), where they have some: fakes of an item are often written together."""
     seed: Natural = 0
     """Of the choice of those."""
 
@@ -56,7 +57,7 @@ class ReviewGuard:
         """Learn from texts of class `fake` against all others; those without a label are passed
         over. Raises `DataError` for an unknown class, or when one side is empty."""
         known = train.labelled
-        kept, apart = self._parted(len(known))
+        kept, apart = self._parted(known)
         detector = self.detector.fit(known.take(kept), fake=fake)
         real = known.take(apart)
         texts = [
@@ -92,10 +93,15 @@ class ReviewGuard:
             public=self.phrases.against(()),
         )  # fmt: skip
 
-    def _parted(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        order = np.random.default_rng(self.seed).permutation(n)
-        apart = int(n * self.held_out)
-        return np.sort(order[apart:]), np.sort(order[:apart])
+    def _parted(self, known: Labelled) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows to train on, and rows to set the threshold."""
+        rng = np.random.default_rng(self.seed)
+        names, unit = np.unique(known.groups or (), return_inverse=True)
+        if len(names) < 2:
+            unit = np.arange(len(known))
+        order = rng.permutation(unit.max(initial=-1) + 1)
+        apart = np.isin(unit, order[: int(len(order) * self.held_out)])
+        return np.flatnonzero(~apart), np.flatnonzero(apart)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

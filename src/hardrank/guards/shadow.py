@@ -11,7 +11,7 @@ from hardrank.errors import BundleError, DataError
 from hardrank.guards.base import Listing, Shop, Verdict, admit
 from hardrank.guards.exposure_view import ExposureView, Shown
 from hardrank.guards.honest import honest_edit
-from hardrank.guards.lesson import Lesson
+from hardrank.guards.lesson import Lesson, ending
 from hardrank.types import Count, Natural, Positive, Share, spec
 
 __all__ = ["FittedShadowRanking", "ShadowRanking"]
@@ -194,7 +194,7 @@ def _rises(view: ExposureView, rows: NDArray[np.int64], rng: np.random.Generator
     column = max(lengths, key=lengths.__getitem__)
     texts = items[column].fill_null("").to_list()
     for row, name in zip(rows.tolist(), names, strict=True):
-        other = texts[int(rng.integers(len(texts)))]
+        other = ending(texts[int(rng.integers(len(texts)))])
         asked.append(Listing(name, {column: honest_edit(texts[row], other, rng)}))
     shown = [s for start in range(0, len(asked), _BLOCK)
              for s in view.shown(asked[start : start + _BLOCK])]  # fmt: skip

@@ -11,7 +11,7 @@ from annotated_types import Gt, Lt
 from numpy.typing import NDArray
 
 from hardrank.guards.base import Listing, Shop, Verdict, admit
-from hardrank.guards.lesson import Lesson, border, share_above
+from hardrank.guards.lesson import Lesson, clean_border, share_above
 from hardrank.types import spec
 from hardrank.wording import split
 
@@ -99,20 +99,18 @@ class Stuffing:
     """
 
     kind: Literal["stuffing"] = "stuffing"
-    false_alarms: Annotated[float, Gt(0), Lt(1)] = 0.002
-    """Share of clean listings, held out, that may be stopped."""
+    false_alarms: Annotated[float, Gt(0), Lt(1)] = 0.001
+    """Share of clean listings, held out, and of honest edits of them, that may be stopped."""
 
     def fit(self, lesson: Lesson) -> FittedStuffing:
-        """From the lesson's catalogue alone."""
-        texts, (learned, aside) = lesson.texts, lesson.rows()
+        """From the lesson's catalogue and honest edits of it."""
+        texts, (learned, _) = lesson.texts, lesson.rows()
         counts = measures([texts[row] for row in learned])
         middle = np.median(counts, axis=0)
         width = np.maximum(np.quantile(counts, 0.99, axis=0) - middle, np.log(2.0))
         draft = FittedStuffing(spec=self, middle=middle, width=width, threshold=1.0)
-        clean = draft.raw(lesson.listings(aside), lesson.shop)
-        return FittedStuffing(
-            spec=self, middle=middle, width=width, threshold=border(clean, self.false_alarms)
-        )
+        threshold = clean_border(draft.raw, lesson, self.false_alarms)
+        return FittedStuffing(spec=self, middle=middle, width=width, threshold=threshold)
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> FittedStuffing:
         """The inverse of `arrays`. Raises `KeyError` for an array that is missing."""

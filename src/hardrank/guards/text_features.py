@@ -12,6 +12,7 @@ from hardrank.data import render
 from hardrank.guards.alike import Popular, word_sets
 from hardrank.guards.base import Listing, Shop
 from hardrank.guards.characters import mended
+from hardrank.guards.runs import Runs
 from hardrank.language.ngram import NgramLM
 from hardrank.types import Ints
 from hardrank.wording import split
@@ -22,15 +23,20 @@ Doubles = NDArray[np.float64]
 _SIZE = 32
 """Of word vectors."""
 _POPULAR = 500
+_RUNS = 2000
+"""Popular texts whose words in a row are known."""
 NAMES = (
     "surprise", "surprise of words", "spelling", "strangest word", "strangest three words",
     "unknown words", "rarest words", "usual words", "words", "length of words", "repetition",
     "words that agree", "word that disagrees",
     "capitals", "digits", "marks", "other alphabets", "disguised characters",
     "like a popular text", "holds a popular text", "norm", "nearest other item",
+    "words in a row of another text", "another text inside", "row of another text gained",
+    "another text gained", "popular text gained", "rarity of new words", "unknown new words",
+    "new words that disagree",
     "new words", "surprise gained", "words gained", "moved",
 )  # fmt: skip
-"""F features, in the order of columns. The last four compare with the text of before and are 0
+"""F features, in the order of columns. The last ten compare with the text of before and are 0
 for a new item."""
 
 
@@ -50,7 +56,7 @@ class TextReader:
     """(V, D) of unit length times the word's weight in a text."""
     counts: Doubles
     """(V,) texts that have the word, as a logarithm."""
-    _shops: "WeakKeyDictionary[Shop, tuple[Popular, Doubles]]" = field(
+    _shops: "WeakKeyDictionary[Shop, tuple[Popular, Doubles, Runs]]" = field(
         default_factory=WeakKeyDictionary
     )
 
@@ -78,8 +84,10 @@ class TextReader:
         now, was = self._surprises(texts), self._surprises(before)
         likes, vectors = self._among(texts, own, shop)
         old = self._text_vectors(before)
+        copied = self._copied(texts, before, own, shop, likes[:, 1])
         return np.column_stack(
-            [now, self._words(texts), _marks(texts), likes, _changes(texts, before),
+            [now, self._words(texts), _marks(texts), likes, copied,
+             self._added(texts, before, old), _changes(texts, before),
              now[:, 0] - was[:, 0], _longer(texts, before), 1 - (vectors * old).sum(1)]
         )  # fmt: skip
 
@@ -147,7 +155,7 @@ class TextReader:
     def _among(self, texts: Sequence[str], own: list[int], shop: Shop) -> tuple[Doubles, Doubles]:
         """(N, 4) likeness to and containment of popular texts, norm, nearest other item's
         cosine; and (N, D) unit vectors of the texts."""
-        popular, items = self._shop(shop)
+        popular, items, _ = self._shop(shop)
         raw = self._means(texts)
         norm = np.linalg.norm(raw, axis=1)
         unit = raw / np.maximum(norm, 1e-12)[:, None]
@@ -162,11 +170,44 @@ class TextReader:
         (like, _), (held, _) = popular.compared(texts, own)
         return np.column_stack([like, held, norm, nearest]), unit
 
-    def _shop(self, shop: Shop) -> tuple[Popular, Doubles]:
+    def _copied(
+        self, texts: Sequence[str], before: Sequence[str], own: list[int], shop: Shop, held: Doubles
+    ) -> Doubles:
+        """(N, 5) longest run of another text's words, longest other text that stands there
+        whole, what both gained, and what the containment of one popular text gained.
+        held: (N,) containment of a popular text now."""
+        popular, _, runs = self._shop(shop)
+        now = np.log1p(runs.lengths(texts, own))
+        gained = np.zeros((len(texts), 3))
+        moved = [n for n, (a, b) in enumerate(zip(texts, before, strict=True)) if a != b]
+        old, rows = [before[n] for n in moved], [own[n] for n in moved]
+        gained[moved, :2] = now[moved] - np.log1p(runs.lengths(old, rows))
+        gained[moved, 2] = held[moved] - popular.compared(old, rows)[1][0]
+        return np.column_stack([now, gained])
+
+    def _added(self, texts: Sequence[str], before: Sequence[str], old: Doubles) -> Doubles:
+        """(N, 3) of the words that were not there: how rare, share that is unknown, distance
+        from the text of before. 0 where there are none. old: (N, D) unit vectors of before."""
+        out = np.zeros((len(texts), 3))
+        for n, (now, was) in enumerate(zip(word_sets(texts), word_sets(before), strict=True)):
+            new = sorted(set(now) - set(was))
+            if not new:
+                continue
+            rows = [self.index[w] for w in new if w in self.index]
+            top = float(self.counts.max(initial=0.0))
+            rarity = (top * len(new) - self.counts[rows].sum()) / len(new)
+            mean = self.vectors[rows].sum(axis=0) if rows else np.zeros(old.shape[1])
+            length = float(np.linalg.norm(mean))
+            near = float(mean @ old[n]) / length if length > 0 else 0.0
+            out[n] = rarity, 1 - len(rows) / len(new), 1 - near
+        return out
+
+    def _shop(self, shop: Shop) -> tuple[Popular, Doubles, Runs]:
         if shop not in self._shops:
             texts = render(shop.items, self.fields)
             popular = Popular.of(texts, shop.counts, _POPULAR)
-            self._shops[shop] = popular, self._text_vectors(texts)
+            runs = Runs.of(Popular.of(texts, shop.counts, _RUNS))
+            self._shops[shop] = popular, self._text_vectors(texts), runs
         return self._shops[shop]
 
     def _text_vectors(self, texts: Sequence[str]) -> Doubles:
