@@ -88,6 +88,9 @@ class HiddenStates:
 class TextEncoder:
     """Built by `load_encoder`. The module's parameters ask for no gradient until `unfreeze`."""
 
+    differentiable = True
+    """Whether vectors have gradients; see `OnnxEncoder`, whose have none."""
+
     def __init__(
         self,
         module: nn.Module,
@@ -102,7 +105,7 @@ class TextEncoder:
     ) -> None:
         """`folder` None caches in memory only. `digest` names weights, tokenizer, pooling,
         precision and length: all that a vector depends on."""
-        self.module, self._tokenizer = module.eval().requires_grad_(False), tokenizer
+        self.module, self.tokenizer = module.eval().requires_grad_(False), tokenizer
         self.pooling, self.precision, self.max_tokens = pooling, precision, max_tokens
         self.digest, self._folder, self._run = digest, folder, run
         self.size = int(module.config.hidden_size)  # type: ignore[union-attr,arg-type]
@@ -153,11 +156,12 @@ class TextEncoder:
         """Fill the cache of `hidden_at`, without holding the states of all texts at once."""
         cut = self._cut(layer)
 
-        def states(embeds: Tensor, mask: Tensor) -> list[Floats]:
+        def states(batch: TokenBatch) -> list[Floats]:
+            embeds = self.token_embeddings(batch.ids)
             with self._cast():
-                out = cut.below(embeds, _needed(mask)).float()
+                out = cut.below(embeds, _needed(batch.mask)).float()
             # Copies: views would keep the padding alive.
-            pairs = zip(_numpy(out), mask.sum(1), strict=True)
+            pairs = zip(_numpy(out), batch.mask.sum(1), strict=True)
             return [row[: int(n)].copy() for row, n in pairs]
 
         legal = [_legal(t) for t in texts]
@@ -178,14 +182,14 @@ class TextEncoder:
         """(N, D) unit vectors. embeds: (N, T, E), mask: (N, T)."""
         with self._cast():
             out = self.module(inputs_embeds=embeds, attention_mask=_needed(mask))
-        return self._pool(out.last_hidden_state, mask)
+        return self.pool(out.last_hidden_state, mask)
 
     def from_hidden(self, states: Tensor, mask: Tensor, layer: int) -> Tensor:
         """(N, D) unit vectors, going on from the states that enter `layer`."""
         cut = self._cut(layer)
         with self._cast():
             out = cut.above(states, _needed(mask))
-        return self._pool(out, mask)
+        return self.pool(out, mask)
 
     def unfreeze(self, layers: int) -> list[nn.Parameter]:
         """Let the top `layers` layers (and any norm after them) learn; -1 for everything, 0
@@ -210,7 +214,7 @@ class TextEncoder:
     def words(self, text: str) -> WordAlignment:
         """Words of `text` and the positions of their tokens in `tokenise([text])`."""
         text = _legal(text)
-        if not self._tokenizer.is_fast:
+        if not self.tokenizer.is_fast:
             raise Unsupported("this tokenizer does not say where its tokens lie in the text")
         found = self._call([text], return_offsets_mapping=True)
         return align(text, found["offset_mapping"][0])
@@ -221,8 +225,8 @@ class TextEncoder:
         count = len(self.vocabulary_embeddings)
         return tuple(
             token if token is not None else ""
-            for token in self._tokenizer.convert_ids_to_tokens(
-                [i if i < len(self._tokenizer) else 0 for i in range(count)]
+            for token in self.tokenizer.convert_ids_to_tokens(
+                [i if i < len(self.tokenizer) else 0 for i in range(count)]
             )
         )
 
@@ -239,6 +243,12 @@ class TextEncoder:
         state = self.module.state_dict()
         return {name: _numpy(state[name]).copy() for name in (state if only is None else only)}
 
+    def stored(self, learned: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+        """What a trained model keeps of its encoder: the weights of the names in `learned`,
+        as `encoder/...`; the rest is loaded by the encoder's name."""
+        found = self.arrays(learned) if learned else {}
+        return {f"encoder/{name}": value for name, value in found.items()}
+
     def tuned(self, arrays: Mapping[str, NDArray[Any]]) -> "TextEncoder":
         """An encoder whose weights of these names are `arrays`. It has a digest of its own
         and caches in memory only, as training makes one such encoder after another.
@@ -252,7 +262,7 @@ class TextEncoder:
         parts = [p for n in sorted(arrays) for p in (n.encode(), arrays[n].tobytes())]
         return TextEncoder(
             module,
-            self._tokenizer,
+            self.tokenizer,
             pooling=self.pooling,
             precision=self.precision,
             max_tokens=self.max_tokens,
@@ -278,14 +288,15 @@ class TextEncoder:
             self._cuts[layer] = Cut(self.module, layer)
         return self._cuts[layer]
 
-    def _vectors(self, embeds: Tensor, mask: Tensor) -> list[Floats]:
-        return list(_numpy(self.from_embeddings(embeds, mask))[:, None, :])
+    def _vectors(self, batch: TokenBatch) -> list[Floats]:
+        embeds = self.token_embeddings(batch.ids)
+        return list(_numpy(self.from_embeddings(embeds, batch.mask))[:, None, :])
 
     def _fill(
         self,
         store: Store,
         texts: Sequence[str],
-        compute: Callable[[Tensor, Tensor], list[Floats]],
+        compute: Callable[[TokenBatch], list[Floats]],
         *,
         keep: bool,
         what: str,
@@ -302,7 +313,7 @@ class TextEncoder:
         with torch.inference_mode():
             for names, ids in self._run.track(batches, what):
                 batch = self._padded(ids)
-                values += compute(self.token_embeddings(batch.ids), batch.mask)
+                values += compute(batch)
                 keys += [key_of(t) for t in names]
                 held += sum(v.nbytes for v in values[-len(names) :])
                 if held >= _FLUSH:
@@ -326,7 +337,7 @@ class TextEncoder:
             start = end
 
     def _call(self, texts: Sequence[str], **options: bool) -> Any:
-        return self._tokenizer(
+        return self.tokenizer(
             list(texts),
             truncation=True,
             max_length=self.max_tokens,
@@ -345,13 +356,13 @@ class TextEncoder:
     @cached_property
     def _blank(self) -> int:
         """What an empty text reads as where the tokenizer adds no marks of its own."""
-        t = self._tokenizer
+        t = self.tokenizer
         known = (t.eos_token_id, t.bos_token_id, t.unk_token_id, t.pad_token_id, 0)
         return next(i for i in known if i is not None)
 
     def _padded(self, ids: list[list[int]]) -> TokenBatch:
         width = max(map(len, ids), default=0)
-        pad = self._tokenizer.pad_token_id or 0
+        pad = self.tokenizer.pad_token_id or 0
         out = np.full((len(ids), width), pad, dtype=np.int64)
         mask = np.zeros((len(ids), width), dtype=bool)
         for row, some in enumerate(ids):
@@ -361,7 +372,8 @@ class TextEncoder:
             torch.from_numpy(out).to(self.device), torch.from_numpy(mask).to(self.device)
         )
 
-    def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        """(N, D) unit vectors from last states (N, T, D)."""
         states = states.float()
         if self.pooling == "cls":
             pooled = states[:, 0]

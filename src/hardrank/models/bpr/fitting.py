@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
+from torch import nn
 
 from hardrank.context import RunContext
 from hardrank.data import Dataset, Holdout
@@ -45,7 +46,7 @@ def triples_of(train: Dataset) -> Triples:
 
 def train_pairs(
     spec: PairSpec,
-    network: TrainableNetwork,
+    network: nn.Module,
     triples: Triples,
     *,
     ranking: Callable[[], Recommender],
