@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, sqrt
+from statistics import NormalDist
+
+import numpy as np
 
 from hardrank.types import NonNegative, Share, spec
 
@@ -15,13 +18,22 @@ class Figures:
     queries, the same targets and by the same attacks, or comparing them says nothing."""
 
     ndcg: float
-    """NDCG@10 on clean held-out events, in [0, 1]."""
+    """NDCG@10 on the held-out events that decide, in [0, 1]."""
     attacks: Mapping[str, float]
     """Share of attacks that succeed, in [0, 1], by name of the attack."""
     queries: int = 0
     """Held-out events behind `ndcg`; 0 where nobody counted."""
     exposure: Mapping[str, float] = field(default_factory=dict)
     """Share of lists, in [0, 1], of items under watch, by item id."""
+    gains: tuple[float, ...] = ()
+    """NDCG@10 of each held-out event, in one order for both models; empty where nobody kept
+    them."""
+    without: Mapping[str, float] | None = None
+    """`exposure` had the model learned nothing from accounts that are new; None where nobody
+    trained it so: then the champion's exposure stands in its place."""
+    chance: Mapping[str, float] = field(default_factory=dict)
+    """How likely it is that so many of an item's events come from new accounts where nobody
+    pushes it, in [0, 1], by item id."""
 
 
 @spec
@@ -30,6 +42,12 @@ class Floors:
 
     quality_loss: Share = 0.01
     """Of the champion's NDCG@10, relatively."""
+    chance: Share = 0.05
+    """How often a challenger that lost exactly `quality_loss` is refused, where the gains of both
+    models on the same events are given: a smaller loss on few events says nothing. 0.5 compares
+    the means."""
+    quality_worst: Share = 0.1
+    """Of the champion's NDCG@10, relatively: a loss that no chance excuses."""
     quality: Share = 0.0
     """NDCG@10 that every model must reach."""
     robustness_loss: Share = 0.02
@@ -37,12 +55,22 @@ class Floors:
     success: Share = 1.0
     """Success rate that no attack may exceed."""
     exposure_factor: NonNegative = 5.0
-    """Growth of a watched item's share of lists from champion to challenger; 0 to not look.
-    What an item earns in a day is small; what is bought for it is not."""
+    """Growth of an item's share of lists through new accounts (see `Figures.without`); 0 to not
+    look. What newcomers earn for an item in a day is small; what is bought for it is not."""
+    false_alarms: Share = 0.01
+    """An item that grew so is named when its events come from new accounts more than chance
+    explains (see `Figures.chance`): on a day when nobody pushes anything, one is named this
+    often at most."""
+    exposure_noise: NonNegative = 8.0
+    """It is named whoever its events come from when it would be in more than `sudden` of the
+    lists and grew so many times as far as items usually move between two trainings."""
+    sudden: Share = 0.05
+    """See `exposure_noise`: where most events are of new accounts, chance explains all."""
     exposure: Share = 0.01
     """Share of lists below which growth does not matter."""
-    queries: NonNegative = 0
-    """Held-out events that the challenger's quality must rest on."""
+    queries: NonNegative = 30
+    """Held-out events that the challenger's quality must rest on. A retraining counts those of
+    users known from before alone where there are so many."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +130,7 @@ def _against(champion: Figures | None, challenger: Figures, floors: Floors) -> l
         return []
     reasons = []
     least = champion.ndcg * (1 - floors.quality_loss)
-    if challenger.ndcg < least - 1e-12:
+    if _worse(champion, challenger, floors):
         reasons.append(
             f"NDCG@10 {challenger.ndcg:.4f} is under {least:.4f}, the champion's less "
             f"{floors.quality_loss:.1%}"
@@ -116,13 +144,51 @@ def _against(champion: Figures | None, challenger: Figures, floors: Floors) -> l
     return reasons + _surges(champion, challenger, floors)
 
 
+def _worse(champion: Figures, challenger: Figures, floors: Floors) -> bool:
+    """Whether more quality is lost than may be, and more than chance would explain: d is the
+    challenger's gain less the champion's at the floor, event by event."""
+    least = champion.ndcg * (1 - floors.quality_loss) - 1e-12
+    if challenger.ndcg >= least:
+        return False
+    n = len(challenger.gains)
+    if n < 2 or n != len(champion.gains) or floors.chance >= 0.5:
+        return True
+    if challenger.ndcg < champion.ndcg * (1 - max(floors.quality_worst, floors.quality_loss)):
+        return True
+    d = np.asarray(challenger.gains) - (1 - floors.quality_loss) * np.asarray(champion.gains)
+    sure = -NormalDist().inv_cdf(floors.chance) if floors.chance else np.inf
+    return bool(d.mean() + sure * d.std(ddof=1) / sqrt(n) < 0)
+
+
 def _surges(champion: Figures, challenger: Figures, floors: Floors) -> list[str]:
     if not floors.exposure_factor:
         return []
-    return [
-        f"item '{item}' would be in {after:.1%} of lists, before in "
-        f"{champion.exposure.get(item, 0.0):.1%}"
-        for item, after in sorted(challenger.exposure.items())
-        if after > floors.exposure
-        and after > floors.exposure_factor * champion.exposure.get(item, 0.0)
-    ]
+    own = challenger.without is not None
+    usual = champion.exposure if challenger.without is None else challenger.without
+    far = floors.exposure_noise * _noise(usual, challenger.exposure)
+    level = floors.false_alarms / max(1, len(challenger.chance))
+    told = "without new accounts in" if own else "before in"
+    reasons = []
+    for item, after in sorted(challenger.exposure.items()):
+        before = usual.get(item, 0.0)
+        if after <= max(floors.exposure, floors.exposure_factor * before):
+            continue
+        sudden = after > floors.sudden and _angle(after) - _angle(before) > far
+        if sudden or challenger.chance.get(item, 1.0) < level or not own:
+            reasons.append(f"item '{item}' would be in {after:.1%} of lists, {told} {before:.1%}")
+    return reasons
+
+
+def _angle(share: float) -> float:
+    """arcsin of the root: there a share moves by chance as much wherever it stands."""
+    return float(np.arcsin(np.sqrt(share)))
+
+
+def _noise(usual: Mapping[str, float], now: Mapping[str, float]) -> float:
+    """Robust standard deviation of how far the items move that are in any list; 0 for fewer
+    than ten, which say nothing of what is common."""
+    shown = [item for item, share in now.items() if share or usual.get(item)]
+    if len(shown) < 10:
+        return 0.0
+    moves = np.asarray([_angle(now[item]) - _angle(usual.get(item, 0.0)) for item in shown])
+    return float(1.4826 * np.median(np.abs(moves - np.median(moves))))
