@@ -3,21 +3,24 @@
     bundle/
       spec.json             format, model spec, provenance
       weights.safetensors   everything learned
+      encoder.onnx          a compressed text encoder, where there is one
       items.parquet         the catalogue
       histories.parquet     user_id, item_ids: whom it can answer by name
       report.html           the audit, if there was one
+      guards/               guards of item texts, if there are any
       SHA256SUMS            digests of all of the above
 
 Loading runs no code from it, and refuses a file whose digest differs.
 """
 
 import json
+import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -33,10 +36,26 @@ from hardrank.files import atomic_folder, digest_file, write_json, write_table, 
 from hardrank.models import MODELS, Model
 from hardrank.recommender import ModelSpec, Recommender
 
-__all__ = ["Bundle", "load_arrays", "load_bundle", "save_arrays", "save_bundle"]
+if TYPE_CHECKING:
+    from hardrank.guards.pipeline import Pipeline
+
+__all__ = [
+    "Bundle",
+    "add_guards",
+    "load_arrays",
+    "load_bundle",
+    "load_guards",
+    "replace_weights",
+    "save_arrays",
+    "save_bundle",
+]
 
 FORMAT = 1
 _SUMS = "SHA256SUMS"
+_GUARDS = "guards"
+_GRAPH = ".onnx"
+_SLASH = "--"
+"""Stands for the / of an array's name in the name of a file."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -98,34 +117,93 @@ def save_bundle(
     about: Mapping[str, Any],
     *,
     report: str | None = None,
+    guards: "Pipeline | None" = None,
 ) -> None:
-    """Write all files, then the digests; the folder appears whole or not at all."""
+    """Write all files, then the digests; the folder appears whole or not at all. guards: of
+    item texts, to travel along (see `add_guards`)."""
     with atomic_folder(Path(folder)) as draft:
         model = TypeAdapter(type(spec)).dump_python(spec, mode="json")
         write_json(draft / "spec.json", {"format": FORMAT, "model": model, "about": dict(about)})
-        save_arrays(draft / "weights.safetensors", recommender.arrays())
+        _save_weights(draft, recommender.arrays())
         write_table(draft / "items.parquet", recommender.items)
         write_table(draft / "histories.parquet", _histories(data))
         if report is not None:
             write_text(draft / "report.html", report)
-        names = sorted(p.name for p in draft.iterdir())
-        write_text(draft / _SUMS, "".join(f"{digest_file(draft / n)}  {n}\n" for n in names))
+        if guards is not None:
+            guards.save(draft / _GUARDS)
+        _sum_up(draft)
 
 
 def load_bundle(folder: Path | str, run: RunContext | None = None) -> Bundle:
     """Raises `BundleError` when a file is missing or altered, or the format is newer."""
     folder, run = Path(folder), run or RunContext()
-    _check(folder)
+    listed = _check(folder)
     described = _described(folder)
     spec = _spec(folder, described["model"])
     items = pl.read_parquet(folder / "items.parquet")
     histories = pl.read_parquet(folder / "histories.parquet")
     return Bundle(
-        recommender=spec.restore(load_arrays(folder / "weights.safetensors"), items, run),
+        recommender=spec.restore(_load_weights(folder, listed), items, run),
         spec=spec,
         histories=dict(zip(histories["user_id"], histories["item_ids"].to_list(), strict=True)),
         about=described["about"],
     )
+
+
+def add_guards(bundle: Path | str, guards: Path | str, out: Path | str) -> None:
+    """A new bundle folder `out`: all of `bundle`, and the guards of `hardrank guard fit` or
+    `Pipeline.save` in the place of those that it had. It appears whole or not at all.
+
+    Raises `BundleError` where one of the two is incomplete or altered, or `out` exists.
+    """
+    from hardrank.guards.pipeline import load_pipeline
+
+    bundle, out = Path(bundle), Path(out)
+    if out.exists():
+        raise BundleError(f"{out}: exists already; name another folder")
+    listed = _check(bundle)
+    pipeline = load_pipeline(Path(guards))
+    with atomic_folder(out) as draft:
+        for name in listed:
+            if not name.startswith(f"{_GUARDS}/"):
+                shutil.copyfile(bundle / name, draft / name)
+        pipeline.save(draft / _GUARDS)
+        _sum_up(draft)
+
+
+def replace_weights(
+    bundle: Path | str, out: Path | str, recommender: Recommender, notes: Mapping[str, Any]
+) -> None:
+    """A new bundle folder `out`: all of `bundle` with the arrays of `recommender`, which has
+    its spec and catalogue, and without the report, which was about another one. `notes` are
+    added as JSON files by name. It appears whole or not at all.
+
+    Raises `BundleError` where `bundle` is incomplete or altered, or `out` exists.
+    """
+    bundle, out = Path(bundle), Path(out)
+    if out.exists():
+        raise BundleError(f"{out}: exists already; name another folder")
+    listed = _check(bundle)
+    with atomic_folder(out) as draft:
+        for name in listed:
+            if name not in ("weights.safetensors", "report.html") and not name.endswith(_GRAPH):
+                (draft / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(bundle / name, draft / name)
+        _save_weights(draft, recommender.arrays())
+        for name, value in notes.items():
+            write_json(draft / name, value)
+        _sum_up(draft)
+
+
+def load_guards(folder: Path | str) -> "Pipeline | None":
+    """The guards that travel in a bundle; None where it has none. Raises `BundleError` where
+    they are altered or cannot be read."""
+    folder = Path(folder)
+    if f"{_GUARDS}/pipeline.json" not in _check(folder):
+        return None
+    from hardrank.guards.pipeline import load_pipeline
+
+    return load_pipeline(folder / _GUARDS)
 
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -154,6 +232,25 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     return out
 
 
+def _save_weights(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """ONNX graphs as files of their own, which other programs can read; the rest together."""
+    graphs = {name: value for name, value in arrays.items() if name.endswith(_GRAPH)}
+    for name, value in graphs.items():
+        (folder / name.replace("/", _SLASH)).write_bytes(value.tobytes())
+    rest = {name: value for name, value in arrays.items() if name not in graphs}
+    save_arrays(folder / "weights.safetensors", rest)
+
+
+def _load_weights(folder: Path, listed: list[str]) -> dict[str, NDArray[Any]]:
+    """With the graphs that a digest covers, and no other."""
+    graphs = {
+        name.replace(_SLASH, "/"): np.frombuffer((folder / name).read_bytes(), dtype=np.uint8)
+        for name in listed
+        if name.endswith(_GRAPH)
+    }
+    return load_arrays(folder / "weights.safetensors") | graphs
+
+
 def _histories(data: Dataset) -> pl.DataFrame:
     ids = data.items["item_id"].to_numpy()[data.event_items].tolist()
     cuts = data.offsets.tolist()
@@ -164,7 +261,15 @@ def _histories(data: Dataset) -> pl.DataFrame:
     )
 
 
-def _check(folder: Path) -> None:
+def _sum_up(folder: Path) -> None:
+    """Write the digests of all files."""
+    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    write_text(folder / _SUMS, "".join(f"{digest_file(folder / n)}  {n}\n" for n in files))
+
+
+def _check(folder: Path) -> list[str]:
+    """Names of the files, all intact. Guards that no digest covers are refused: a service
+    would believe them."""
     sums = folder / _SUMS
     if not sums.is_file():
         raise BundleError(f"{folder}: no {_SUMS}; is this a bundle?")
@@ -175,13 +280,23 @@ def _check(folder: Path) -> None:
     listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     for name, digest in listed.items():
         path = folder / name
-        if Path(name).name != name or not path.is_file():
+        if not _inside(name) or not path.is_file():
             raise BundleError(f"{folder}: {name!r} is missing")
         if digest_file(path) != digest:
             raise BundleError(f"{path}: was altered (its digest differs from {_SUMS})")
     for needed in ("spec.json", "weights.safetensors", "items.parquet", "histories.parquet"):
         if needed not in listed:
             raise BundleError(f"{folder}: {needed} is missing from {_SUMS}")
+    for path in (folder / _GUARDS).glob("*"):
+        if f"{_GUARDS}/{path.name}" not in listed:
+            raise BundleError(f"{path}: is not in {_SUMS}")
+    return list(listed)
+
+
+def _inside(name: str) -> bool:
+    """Of the bundle's folder itself or of its guards: no path leads out."""
+    last = name.removeprefix(f"{_GUARDS}/")
+    return Path(last).name == last
 
 
 def _described(folder: Path) -> dict[str, Any]:

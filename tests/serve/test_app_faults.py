@@ -18,7 +18,7 @@ from hardrank.serve.loading import load_engine
 from hardrank.serve.service import Service
 from hardrank.testing.service import Served, WordGuard, served, toy_bundle
 
-_PATHS = ("/v1/recommend", "/v1/score", "/v1/events", "/v1/items", "/v1/bundle")
+_PATHS = ("/v1/recommend", "/v1/score", "/v1/events", "/v1/reviews", "/v1/items", "/v1/bundle")
 _HISTORY = {"history": ["i0", "i3"], "k": 5}
 
 
@@ -275,7 +275,7 @@ def test_a_store_that_is_away_is_a_503_and_recommendations_go_on(
         for role in ("read", "ingest"):
             shop.ask(role, "POST", "/v1/recommend", json=_HISTORY)
         store = shop.app.state.service.store
-        for name in ("key_of", "history", "add_events", "put_items", "item"):
+        for name in ("key_of", "history", "take_events", "put_items", "item"):
             monkeypatch.setattr(store, name, away)
         event = {"event_id": "e", "user_id": "u", "item_id": "i1", "time": 1}
         failed = shop.ask("ingest", "POST", "/v1/events", json={"events": [event]})
@@ -286,7 +286,7 @@ def test_a_store_that_is_away_is_a_503_and_recommendations_go_on(
         monkeypatch.undo()
         again = shop.ask("ingest", "POST", "/v1/events", json={"events": [event]})
         assert again.status_code == 200 and again.json()["added"] == 1
-        monkeypatch.setattr(store, "add_events", away)
+        monkeypatch.setattr(store, "take_events", away)
         failed = shop.ask("ingest", "POST", "/v1/events", json={"events": [event]})
         assert failed.status_code == 503 and failed.headers["Retry-After"]
         assert "secret" not in failed.text

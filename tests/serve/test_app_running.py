@@ -22,7 +22,7 @@ from hardrank.models import Tfidf
 from hardrank.testing.service import toy_bundle
 
 pytestmark = pytest.mark.slow
-_DOCS = Path(__file__).resolve().parents[2] / "docs" / "service.md"
+_README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def _command(*arguments: str) -> list[str]:
@@ -78,12 +78,23 @@ def test_it_starts_within_ten_seconds_and_the_documented_client_works(tmp_path: 
             assert waited < 10, begun
         found = _call(address, key, "/v1/recommend", {"user_id": "u1", "k": 3})
         assert found["source"] == "model" and len(found["items"]) == 3
-        (script,) = re.findall(r"```python\n(.*?)```", _DOCS.read_text(), re.DOTALL)
+        scripts = re.findall(r"```python\n(.*?)```", _README.read_text("utf-8"), re.DOTALL)
+        (script,) = [found for found in scripts if "HARDRANK_URL" in found]
         around = {**os.environ, "HARDRANK_URL": address, "HARDRANK_KEY": key}
         said = subprocess.check_output([sys.executable, "-c", script], env=around, text=True)
-        assert said.splitlines()[:2] == ["1 event kept", "live"] and len(said.splitlines()) == 7
+        assert said.splitlines()[:2] == ["live", "1 event kept"] and len(said.splitlines()) == 7
         assert key not in (tmp_path / "log").read_text()
         assert "anna" not in (tmp_path / "log").read_text()
+
+
+def test_a_folder_that_is_no_bundle_ends_it_at_once(tmp_path: Path) -> None:
+    for folder in (tmp_path / "nowhere", tmp_path):
+        done = subprocess.run(
+            _command("serve", str(folder), "--store", f"sqlite:///{tmp_path / 's.db'}"),
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 1 and "is no bundle: it has no spec.json" in done.stderr
+    assert not (tmp_path / "s.db").exists()
 
 
 def test_sigterm_ends_it_after_the_requests_in_flight(tmp_path: Path) -> None:

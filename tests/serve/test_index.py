@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from hardrank.errors import DataError
+from hardrank.recommender import best
 from hardrank.serve.index import ExactIndex, Index, IvfIndex, build_index
 from hardrank.serve.locks import ReadWriteLock
+from hardrank.serve.rows import _best
 from hardrank.types import Floats
 
 D = 5
@@ -134,6 +136,24 @@ def test_ties_go_to_the_lower_row(build: Build) -> None:
     rows, scores = build(made).search(np.ones((2, D), np.float32), 50)
     assert rows.tolist() == [list(range(50))] * 2
     assert (scores == D).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 999), n=st.integers(1, 3000), asked=st.integers(1, 20),
+    k=st.integers(1, 60), levels=st.sampled_from([3, 50, 10**6]),
+)  # fmt: skip
+def test_the_quick_choice_of_the_best_is_that_of_a_full_sort(
+    seed: int, n: int, asked: int, k: int, levels: int
+) -> None:
+    """Ties, rows that may not be listed, and fewer of the others than asked for."""
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(levels, size=(n, asked)).astype(np.float32)
+    scores[rng.random((n, asked)) < rng.random()] = -np.inf
+    rows, values = _best(scores, min(k, n))
+    wanted = best(np.ascontiguousarray(scores.T), min(k, n))
+    assert np.array_equal(rows, wanted)
+    assert np.array_equal(values, np.take_along_axis(scores.T, wanted, axis=1))
 
 
 @BOTH

@@ -56,7 +56,7 @@ def older(url: str) -> None:
 
 def test_there_are_several_steps_in_one_line() -> None:
     scripts = ScriptDirectory.from_config(settled(None))  # type: ignore[arg-type]
-    assert [s.revision for s in scripts.walk_revisions()] == ["0002", "0001"]
+    assert [int(s.revision) for s in scripts.walk_revisions()] == [5, 4, 3, 2, 1]
     assert len(scripts.get_heads()) == len(scripts.get_bases()) == 1
 
 
@@ -84,10 +84,12 @@ def test_an_older_store_keeps_its_rows(empty_url: str) -> None:
     assert "tombstones" not in tables(empty_url)
     with Store.open(empty_url) as store:
         assert store.history("u") == [("i", 1)]
+        assert store.last_change() == 0 and store.items_since() == []
         [case] = store.quarantine()
         assert (case.before, case.after, case.spans) == ({"t": "a"}, {"t": "b"}, ())
         assert store.decide(case.id, "admit", "ann") == "live"
         assert store.put_item("i", {"t": "c"}, admit("g")) == "live"
+        assert [row.change for row in store.items_since()] == [2]
         assert store.erase_user("u").events == 1
 
 
@@ -112,7 +114,7 @@ def test_a_newer_store_is_refused(store_url: str, migrate: bool) -> None:
         with pytest.raises(StoreTooNew, match="'9999' is newer than this Hardrank; install"):
             Store.open(store_url, migrate=migrate)
     finally:
-        run(store_url, f"UPDATE {TABLE} SET version_num = '0002'")
+        run(store_url, f"UPDATE {TABLE} SET version_num = '0005'")
     Store.open(store_url).close()
 
 

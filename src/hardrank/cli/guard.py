@@ -1,4 +1,4 @@
-"""`hardrank guard fit|scan`"""
+"""`hardrank guard fit|attach|scan`"""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ app = typer.Typer(help="Stop manipulated item texts before they go live.", no_ar
 
 @app.command("fit")
 def fit(
-    config: Path = typer.Argument(help="TOML: name, [data], [[attacks]], [[orders]], [[guards]]."),
+    config: Path = typer.Argument(help="TOML: name, [data], [[attacks]], [[guards]], [reviews]."),
     out: Path = typer.Option(None, "--out", "-o", help="Folder; default runs/<name>."),
     check: bool = typer.Option(False, "--check", help="Read the file, say what is wrong, stop."),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress, only the outcome."),
@@ -32,6 +32,23 @@ def fit(
     done = fit_guards(spec, RunContext(seed=spec.seed, folder=folder, progress=not quiet))
     print("\n".join(done.lines()))
     print(f"guards: {folder / 'guards'}")
+
+
+@app.command("attach")
+def attach(
+    guards: Path = typer.Argument(help="Folder of `guard fit`."),
+    bundle: Path = typer.Argument(help="Bundle folder; it stays as it is."),
+    out: Path = typer.Option(..., "--out", "-o", help="Folder of the new bundle."),
+    gate: bool = typer.Option(
+        False, "--gate", help="Add `shadow-ranking`, with limits read from the bundle's model."
+    ),
+) -> None:
+    """Put guards into a bundle: `hardrank serve` then holds its listings to them, and a swap
+    to another bundle swaps its guards with it."""
+    from hardrank.experiment.guard_gate import attach_guards
+
+    attach_guards(guards, bundle, out, gate=gate)
+    print(f"bundle: {out}")
 
 
 @app.command("scan")

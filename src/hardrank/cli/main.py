@@ -11,6 +11,7 @@ from hardrank.cli import (
     attack,
     audit,
     compare,
+    compress,
     data,
     detect,
     doctor,
@@ -19,8 +20,10 @@ from hardrank.cli import (
     harden,
     keys,
     leaderboard,
+    promote,
     recommend,
     report,
+    retrain,
     run,
     serve,
     tune,
@@ -36,7 +39,7 @@ BROKEN_PIPE = 141
 SYSTEM = 4
 """The machine said no: a full disk, a file that may not be read."""
 
-RESUMES = ("run", "audit", "tune", "harden")
+RESUMES = ("run", "audit", "tune", "harden", "retrain")
 
 
 class Commands(TyperGroup):
@@ -73,6 +76,7 @@ app.command("tune")(tune.tune)
 app.command("harden")(harden.harden)
 app.command("compare")(compare.compare)
 app.command("recommend")(recommend.recommend)
+app.command("compress")(compress.compress)
 app.add_typer(data.app, name="data")
 app.add_typer(report.app, name="report")
 app.add_typer(attack.app, name="attack")
@@ -81,6 +85,9 @@ app.add_typer(leaderboard.app, name="leaderboard")
 app.add_typer(gan.app, name="gan")
 app.add_typer(guard.app, name="guard")
 app.command("serve")(serve.serve)
+app.command("retrain")(retrain.retrain)
+app.command("promote")(promote.promote)
+app.command("rollback")(promote.rollback)
 app.add_typer(keys.app, name="keys")
 app.command("doctor")(doctor.doctor)
 

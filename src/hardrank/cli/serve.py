@@ -21,7 +21,6 @@ def serve(
     provider: str = typer.Option(None, help="Column of the items that names the seller."),
     settings: Path = typer.Option(None, "--settings", help="TOML file with any setting."),
     guard: Path = typer.Option(None, "--guard", help="Folder that `hardrank guard fit` wrote."),
-    workers: int = typer.Option(1, min=1, max=1, help="Processes; more: start more services."),
     verbose: bool = typer.Option(False, "--verbose", help="Log every request, reads too."),
 ) -> None:
     """Put a bundle online. SIGTERM ends it after the requests in flight.

@@ -1,5 +1,6 @@
 """JSON out: orjson, refusals of one form, nothing that was asked is said back."""
 
+import re
 from typing import Any
 
 import orjson
@@ -59,9 +60,11 @@ async def on_invalid(_: Request, error: Exception) -> Response:
 
 
 def _plain(part: Any) -> str:
-    return str(part).encode("utf-8", "replace").decode()[:64]
+    """A place in the request. Names that cannot be those of fields are not said back."""
+    return str(part) if isinstance(part, int) or _NAME.fullmatch(str(part)) else "?"
 
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}|\[key\]", re.ASCII)
 _PLAIN = {
     400: "the request cannot be read",
     404: "no such thing here",

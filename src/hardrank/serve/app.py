@@ -12,8 +12,14 @@ from starlette.responses import Response
 from hardrank import __version__
 from hardrank.errors import DataError
 from hardrank.serve.answers import Refused, on_http, on_invalid, on_refused, refusal
-from hardrank.serve.errors import Conflict, NotFound, StoreError, StoreUnavailable
-from hardrank.serve.guarded_route import GuardedRoute
+from hardrank.serve.errors import (
+    CatalogueFull,
+    Conflict,
+    NotFound,
+    StoreError,
+    StoreUnavailable,
+)
+from hardrank.serve.guarded_route import GuardedRoute, Lane
 from hardrank.serve.ingest import Inspector
 from hardrank.serve.loading import load_engine
 from hardrank.serve.routes import ROUTERS
@@ -33,7 +39,7 @@ def create_app(
     loader: Loader = load_engine,
 ) -> FastAPI:
     """The service as an ASGI application. store: None opens the one of the settings; guard:
-    what listings pass, None admits all; loader: how a bundle becomes an engine.
+    what listings pass, None: what the bundle brings; loader: how a bundle becomes an engine.
 
     Raises `StoreError` where the store cannot be opened. The bundle is loaded while the
     application runs: until then, and where it is refused, popularity answers.
@@ -59,6 +65,7 @@ def create_app(
     app.state.service = service
     for router in ROUTERS:
         app.include_router(router)
+    app.router.middleware_stack = Lane(app.router.middleware_stack, ROUTERS)
     for kind, answer in _FAULTS.items():
         app.add_exception_handler(kind, answer)
     app.add_middleware(Watch, metrics=service.metrics)
@@ -82,12 +89,17 @@ async def _data_fault(_: Request, error: Exception) -> Response:
     return refusal(422, "a text or an id cannot be stored")
 
 
+async def _full(_: Request, error: Exception) -> Response:
+    return refusal(422, "the catalogue is full: no new items")
+
+
 _FAULTS: dict[Any, Any] = {
     Refused: on_refused,
     HTTPException: on_http,
     RequestValidationError: on_invalid,
     StoreError: _store_fault,
     DataError: _data_fault,
+    CatalogueFull: _full,
 }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 __all__ = ["Ask", "Found", "Listed", "Reason"]
 
@@ -36,8 +37,7 @@ class Reason:
     words: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     item_id: str
     title: str
     score: float
@@ -51,3 +51,5 @@ class Found:
     items: tuple[Listed, ...]
     source: str
     bundle: str = ""
+    json: bytes = b""
+    """The answer as it is sent, where whoever made the list had it at hand."""

@@ -55,18 +55,36 @@ class Door:
             raise Refused(403, f"this needs a key with the role '{role}'")
         if wait := self._rates.wait(key.id):
             raise _later(wait, "too many requests with this key")
-        if self._block and (wait := self._probes.probes(key.id)):
+        if self._block and (wait := self._probes.probes(key.name)):
             raise _later(wait, "this key tries out wordings; talk to the operator")
         if key.quota is not None and (wait := await self._quotas.wait(key.id, key.quota)):
             raise _later(wait, "the quota of this key is used up for today")
         return key
+
+    async def charge(self, key: KeyRow, units: int) -> None:
+        """A request that is the work of several. Raises `Refused` (429) where the key's quota
+        has no room for that many; then none was counted."""
+        if not units or key.quota is None:
+            return
+        if wait := await self._quotas.take(key.id, key.quota, units):
+            raise _later(wait, "the quota of this key has no room for so many today")
+
+    def wary(self, request: Request) -> None:
+        """Raises `Refused` (429) for an address that guesses."""
+        if wait := self._wrong.empty(_address(request)):
+            raise _later(wait, "too many wrong keys from this address")
+
+    def missed(self, request: Request) -> None:
+        """A wrong guess from there."""
+        self._wrong.wait(_address(request))
 
     async def _key(self, secret: str, address: str) -> KeyRow:
         digest, now = hashlib.sha256(secret.encode("utf-8", "replace")).digest(), self._clock()
         known = self._good.get(digest)
         if known is not None and now - known[1] <= self._seconds:
             return known[0]
-        if wait := self._wrong.empty(address):
+        # Who was let in before is not locked out by others behind the same proxy.
+        if known is None and (wait := self._wrong.empty(address)):
             raise _later(wait, "too many wrong keys from this address")
         try:
             key = await self._key_of(secret)

@@ -1,7 +1,9 @@
 """Many requests, one pass of the model: what waits while the model works goes next, together.
 
-Nothing waits for company: a request that finds the model idle starts it alone. All passes run
-on one thread, so the event loop is never blocked and the model needs no second copy.
+Nothing waits for company by the clock: a pass begins as soon as a turn of the event loop brings
+no further request, so those that arrive together are answered together and one that comes alone
+starts at once. All passes run on one thread, so the event loop is never blocked and the model
+needs no second copy.
 """
 
 import asyncio
@@ -35,6 +37,9 @@ class Batcher(Generic[T, R]):
         self._patience, self._limit, self._seen = patience, waiting, seen
         self._queue: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._running: asyncio.Task[None] | None = None
+        self._patient: deque[tuple[float, asyncio.Future[R]]] = deque()
+        """Until when each asker waits, in the order in which they came."""
+        self._alarm: asyncio.TimerHandle | None = None
 
     async def ask(self, question: T) -> R:
         """Raises what `work` said of it, `TimeoutError`, or `Overloaded`."""
@@ -45,15 +50,15 @@ class Batcher(Generic[T, R]):
         self._queue.append((question, future))
         if self._running is None or self._running.done():
             self._running = loop.create_task(self._drain())
-        late = loop.call_later(self._patience, _too_late, future)
-        try:
-            return await future
-        finally:
-            late.cancel()
+        self._patient.append((loop.time() + self._patience, future))
+        if self._alarm is None:  # one for all: an alarm for each costs more than the queue
+            self._alarm = loop.call_later(self._patience, self._too_late)
+        return await future
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
         while self._queue:
+            await self._gather()
             batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
             batch = [(q, f) for q, f in batch if not f.done()]  # some gave up waiting
             if not batch:
@@ -67,6 +72,29 @@ class Batcher(Generic[T, R]):
                 answers = [error] * len(batch)
             for (_, future), answer in zip(batch, answers, strict=True):
                 _settle(future, answer)
+            while self._patient and self._patient[0][1].done():
+                self._patient.popleft()
+
+    async def _gather(self) -> None:
+        """Turn after turn of the event loop, while each brings more. A small pass costs
+        several times as much an answer as a large one."""
+        before = 0
+        while before < len(self._queue) < self._most:
+            before = len(self._queue)
+            await asyncio.sleep(0)
+
+    def _too_late(self) -> None:
+        """Whoever waited for so long is told; the alarm goes off next for who came after."""
+        loop = asyncio.get_running_loop()
+        self._alarm = None
+        while self._patient:
+            until, future = self._patient[0]
+            if not future.done() and until > loop.time():
+                self._alarm = loop.call_at(until, self._too_late)
+                return
+            self._patient.popleft()
+            if not future.done():
+                future.set_exception(TimeoutError())
 
 
 def _settle(future: "asyncio.Future[R]", answer: R | Exception) -> None:
@@ -76,8 +104,3 @@ def _settle(future: "asyncio.Future[R]", answer: R | Exception) -> None:
         future.set_exception(answer)
     else:
         future.set_result(answer)
-
-
-def _too_late(future: "asyncio.Future[R]") -> None:
-    if not future.done():
-        future.set_exception(TimeoutError())

@@ -1,17 +1,30 @@
 """The live catalogue: rows that only grow, so that a row means one item for ever."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
+import orjson
 import polars as pl
 from numpy.typing import NDArray
 
 from hardrank.types import Ints
 
-__all__ = ["Catalogue"]
+__all__ = ["Catalogue", "ItemSource", "reads"]
 
 _FILTERS = 256
 """Combinations of column and value whose items are remembered."""
+
+
+class ItemSource(Protocol):
+    """As much of a stored item as the engine reads."""
+
+    @property
+    def item_id(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def fields(self) -> Mapping[str, str]: ...
 
 
 class Catalogue:
@@ -33,6 +46,7 @@ class Catalogue:
         """Grows with every change."""
         self._schema = {name: items.schema[name] for name in flat}
         self._matches: dict[tuple[str, str], Ints] = {}
+        self._openings: dict[int, bytes] = {}
 
     def __len__(self) -> int:
         """Rows, dead ones too."""
@@ -57,6 +71,7 @@ class Catalogue:
                 values[row] = ""
         for name, value in fields.items():
             self.columns.setdefault(name, [""] * len(self.ids))[row] = value
+        self._openings.pop(row, None)
         self._changed()
         return row
 
@@ -85,6 +100,14 @@ class Catalogue:
         titles = self.columns.get("title")
         return titles[row] if titles is not None else ""
 
+    def opening(self, row: int) -> bytes:
+        """The beginning of the item in JSON, to which a score is put: the same in all lists."""
+        found = self._openings.get(row)
+        if found is None:
+            said = {"item_id": self.ids[row], "title": self.title(row)}
+            found = self._openings[row] = orjson.dumps(said)[:-1] + b',"score":'
+        return found
+
     def allowed(self, filters: Mapping[str, Sequence[str]]) -> NDArray[np.bool_] | None:
         """(I,) items whose columns hold one of the values each; None for all. An unknown
         column holds nothing."""
@@ -93,8 +116,8 @@ class Catalogue:
         out = np.ones(len(self.ids), dtype=bool)
         for column, values in filters.items():
             one = np.zeros(len(self.ids), dtype=bool)
-            for value in values:
-                one[self._matching(column, value)] = True
+            for rows in self._matching(column, values):
+                one[rows] = True
             out &= one
         return out
 
@@ -107,16 +130,30 @@ class Catalogue:
             columns[name] = series if kind == pl.Utf8() else series.cast(kind, strict=False)
         return pl.DataFrame(columns)
 
-    def _matching(self, column: str, value: str) -> Ints:
-        key = (column, value)
-        if key not in self._matches:
-            values = [self.ids] if column == "item_id" else [self.columns.get(column, [])]
-            found = [row for row, held in enumerate(values[0]) if held == value]
-            if len(self._matches) >= _FILTERS:
+    def _matching(self, column: str, values: Sequence[str]) -> list[Ints]:
+        """Rows by value. What is not remembered is found in one pass over the column, or a
+        request with eight hundred values would read the catalogue so often."""
+        found = {v: self._matches[column, v] for v in values if (column, v) in self._matches}
+        wanted: dict[str, list[int]] = {v: [] for v in values if v not in found}
+        if wanted:
+            for row, held in enumerate(self.ids if column == "item_id" else self._column(column)):
+                if held in wanted:
+                    wanted[held].append(row)
+            if len(self._matches) + len(wanted) > _FILTERS:
                 self._matches.clear()
-            self._matches[key] = np.asarray(found, dtype=np.int64)
-        return self._matches[key]
+            new = {v: np.asarray(rows, dtype=np.int64) for v, rows in wanted.items()}
+            self._matches |= {(column, v): rows for v, rows in new.items()}
+            found |= new
+        return list(found.values())
+
+    def _column(self, name: str) -> list[str]:
+        return self.columns.get(name, [])
 
     def _changed(self) -> None:
         self.version += 1
         self._matches.clear()
+
+
+def reads(stands: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether an item says all that it should; what else it says stays."""
+    return all(stands.get(name) == text for name, text in wanted.items())

@@ -65,6 +65,7 @@ class Draft:
     latest: int = 0
     created: int = 0
     updated: int = 0
+    change: int = 0
     asked: str | None = None
     """The text asked for that stands, and the one shown for it."""
     shown: str | None = None
@@ -86,7 +87,8 @@ class Draft:
         self.state, self.live = "deleted", None
         return idle
 
-    def row(self, now: int) -> dict[str, Any]:
+    def row(self, now: int, change: int) -> dict[str, Any]:
+        """Of table `items`."""
         return {
             "item_id": self.item_id,
             "state": self.state,
@@ -95,6 +97,7 @@ class Draft:
             "latest": self.latest,
             "created": self.created,
             "updated": now,
+            "change": change,
         }
 
     def _hold(self, entry: Entry) -> bool:

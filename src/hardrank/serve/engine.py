@@ -3,9 +3,9 @@
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
+import orjson
 import polars as pl
 from numpy.typing import NDArray
 
@@ -15,20 +15,21 @@ from hardrank.data import Queries
 from hardrank.errors import Unsupported
 from hardrank.files import digest_file
 from hardrank.guards.base import Shop
+from hardrank.guards.pipeline import Pipeline
 from hardrank.models.bpr.recommender import BprMfRecommender
 from hardrank.models.sequence.recommender import SequenceRecommender
 from hardrank.recommender import best
 from hardrank.serve.asks import Ask, Found, Listed, Reason
-from hardrank.serve.catalogue import Catalogue
+from hardrank.serve.catalogue import Catalogue, ItemSource, reads
 from hardrank.serve.index import Index, build_index
-from hardrank.serve.lists import capped, diverse, shared_words
+from hardrank.serve.lists import capped, diverse, nearest
 from hardrank.serve.ranker_factors import FactorRanker
 from hardrank.serve.ranker_sequence import SequenceRanker
 from hardrank.serve.ranker_whole import WholeRanker
 from hardrank.serve.rankers import Question, Ranker
-from hardrank.types import Floats, Ints
+from hardrank.types import Floats, Ints, Scores
 
-__all__ = ["Engine", "ItemSource"]
+__all__ = ["Engine"]
 
 _REASONS, _LOOKED_AT = 2, 50
 """Reasons for each listed item, and newest items of the history that may be one."""
@@ -36,17 +37,8 @@ _CAPPED = 5_000
 """Best items among which a list with a provider cap is chosen."""
 _SAMPLE = 200
 """Users that guards may ask about."""
-
-
-class ItemSource(Protocol):
-    """As much of a stored item as the engine reads."""
-
-    @property
-    def item_id(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def fields(self) -> Mapping[str, str]: ...
+_BUSY = 2.0
+"""Seconds after which a new prior is let go: the monitors must not hang with the model."""
 
 
 class Engine:
@@ -60,6 +52,11 @@ class Engine:
         """provider: column of the item table that names the seller. exact: items up to which
         all are scored; beyond, an index proposes."""
         self.bundle, self.digest, self._provider = bundle, digest, provider
+        self.guard: Pipeline | None = None
+        """Of item texts, where the bundle has some."""
+        self.looked, self.left = 0, 0
+        self.held: tuple[str, ...] = ()
+        """What `hardrank.serve.standing` found in the bundle's own texts."""
         self._lock = threading.RLock()
         self.catalogue = Catalogue(bundle.recommender.items)
         self._ranker = _ranker(bundle, self.catalogue)
@@ -72,6 +69,7 @@ class Engine:
         self._unrankable: set[int] = set()
         """Rows that the model has nothing for: they wait for the next training."""
         self._shoppers: tuple[int, Ints, Queries] | None = None
+        self._prior: tuple[Ints, Floats] | None = None
 
     @classmethod
     def load(
@@ -121,7 +119,7 @@ class Engine:
         if ask.text is not None and not self._ranker.reads_text:
             raise Unsupported("this model cannot be asked in words; give a user or a history")
         with self._lock:
-            scores = self._ranker.scores([self._question(ask)])[0]
+            scores = self._lifted(self._ranker.scores([self._question(ask)]))[0]
             rows = [self.catalogue.row(item_id) for item_id in items]
             found = [
                 None if row is None or row in self._unrankable else float(scores[row])
@@ -162,10 +160,17 @@ class Engine:
             row = self.catalogue.row(item.item_id)
             if item.state != "live":
                 changed += self.remove_item(item.item_id)
-            elif row is None or not _reads(self.catalogue.fields(row), item.fields):
+            elif row is None or not reads(self.catalogue.fields(row), item.fields):
                 self.put_item(item.item_id, item.fields)
                 changed += 1
         return changed
+
+    def beyond(self, known: Callable[[str], bool]) -> list[tuple[str, dict[str, str]]]:
+        """Live items, with what they say, that are not known elsewhere."""
+        with self._lock:
+            rows = [n for n, item in enumerate(self.catalogue.ids) if not known(item)]
+            rows = [row for row in rows if row not in self.catalogue.dead]
+            return [(self.catalogue.ids[row], self.catalogue.fields(row)) for row in rows]
 
     def forget_user(self, user_id: str) -> int:
         """What the bundle knows of a user is not used any more; how many events that were.
@@ -174,7 +179,24 @@ class Engine:
             if user_id in self._forgotten or user_id not in self._users:
                 return 0
             self._forgotten.add(user_id)
+            self._ranker.forget()
             return len(self.bundle.histories[user_id])
+
+    def set_prior(self, gains: Mapping[str, float]) -> bool:
+        """What items gain from now on: 1 lifts an average item to the best score of a request.
+        With any of them every item is scored, and no index proposes. False, and nothing is
+        changed, where the model is busy for seconds."""
+        if not self._lock.acquire(timeout=_BUSY):
+            return False
+        try:
+            rows_of = ((self.catalogue.row(item), gain) for item, gain in gains.items())
+            known = {row: gain for row, gain in rows_of if row is not None and gain > 0}
+            rows = np.fromiter(known, dtype=np.int64, count=len(known))
+            values = np.fromiter(known.values(), dtype=np.float32, count=len(known))
+            self._prior = (rows, values) if known else None
+        finally:
+            self._lock.release()
+        return True
 
     def shop(self) -> Shop:
         """What guards may ask: the bundle's catalogue as it reads now, and a sample of users."""
@@ -200,15 +222,19 @@ class Engine:
                 [questions[n] for n in members], most, [barred[n] for n in members], allowed
             )
             for n, rows, scores in zip(members, *found, strict=True):
-                inside = rows >= 0
-                out[n] = self._listed(asks[n], questions[n], rows[inside], scores[inside])
+                if len(rows) and rows[-1] < 0:  # there are no more: the last places are empty
+                    inside = rows >= 0
+                    rows, scores = rows[inside], scores[inside]
+                out[n] = self._listed(asks[n], questions[n], rows, scores)
         return [found for found in out if found is not None]
 
     def _question(self, ask: Ask) -> Question:
         row = -1
         if ask.user_id is not None and not ask.fresh and ask.user_id not in self._forgotten:
             row = self._users.get(ask.user_id, -1)
-        rows = [r for r in self.catalogue.known(ask.history) if r not in self._unrankable]
+        rows = self.catalogue.known(ask.history)
+        if self._unrankable:
+            rows = [r for r in rows if r not in self._unrankable]
         return Question(tuple(rows), ask.text, row)
 
     def _wanted(self, ask: Ask) -> int:
@@ -218,13 +244,15 @@ class Engine:
         return max(5 * ask.k, 50) if ask.diversity > 0 else ask.k
 
     def _barred(self, ask: Ask, question: Question) -> Ints:
-        barred = [*self.catalogue.known(ask.exclude), *self._unrankable]
+        barred = {*self.catalogue.known(ask.exclude), *self._unrankable}
         if ask.exclude_seen:
-            barred += question.history
-        return np.unique(np.asarray(barred, dtype=np.int64))
+            barred.update(question.history)
+        return np.fromiter(barred, dtype=np.int64, count=len(barred))
 
     def _alike(self, asks: Sequence[Ask]) -> list[list[int]]:
         """Asks with the same filters, and those that want the whole catalogue apart."""
+        if not any(ask.filters or ask.per_provider is not None for ask in asks):
+            return [list(range(len(asks)))]
         groups: dict[tuple[object, ...], list[int]] = {}
         for n, ask in enumerate(asks):
             filters = tuple((c, ask.filters[c]) for c in sorted(ask.filters))
@@ -240,10 +268,11 @@ class Engine:
     ) -> tuple[Ints, Floats]:
         """((Q, K) rows, -1 where there are no more, (Q, K) scores), best first."""
         k = min(k, len(self.catalogue))
-        states = self._ranker.states(questions) if self._index is not None else None
+        by_index = self._index is not None and self._prior is None
+        states = self._ranker.states(questions) if by_index else None
         if self._index is not None and states is not None:
             return self._index.search(states, k, exclude=barred, allowed=allowed)
-        scores = self._ranker.scores(questions)
+        scores = self._lifted(self._ranker.scores(questions))
         scores[:, list(self.catalogue.dead)] = -np.inf
         if allowed is not None:
             scores[:, ~allowed] = -np.inf
@@ -253,7 +282,40 @@ class Engine:
         values = np.take_along_axis(scores, rows, axis=1)
         return np.where(np.isneginf(values), -1, rows), values
 
+    def _lifted(self, scores: Scores) -> Scores:
+        """(Q, I) with the gains of `set_prior`."""
+        if self._prior is not None:
+            rows, gains = self._prior
+            for line in scores:
+                finite = line[np.isfinite(line)]
+                if finite.size:
+                    line[rows] += gains * (finite.max() - finite.mean())
+        return scores
+
     def _listed(self, ask: Ask, question: Question, rows: Ints, scores: Floats) -> Found:
+        if ask.per_provider is not None or ask.diversity > 0:
+            chosen = self._chosen(ask, rows, scores)
+            rows, scores = rows[chosen], scores[chosen]
+        rows, scores = rows[: ask.k], scores[: ask.k]
+        places, values, catalogue = rows.tolist(), scores.tolist(), self.catalogue
+        because = self._because(question, rows) if ask.explain else [None] * len(places)
+        listed = tuple(
+            Listed(catalogue.ids[row], catalogue.title(row), score, why)
+            for row, score, why in zip(places, values, because, strict=True)
+        )
+        said = b"" if ask.explain else self._said(places, values)
+        return Found(listed, "model", self.digest[:12], said)
+
+    def _said(self, rows: Sequence[int], scores: Sequence[float]) -> bytes:
+        """The answer in JSON, of pieces that are remembered: its texts are the longer part."""
+        numbers, opening = orjson.dumps(scores)[1:-1].split(b","), self.catalogue.opening
+        items = b"},".join(opening(r) + n for r, n in zip(rows, numbers, strict=False))
+        return b'{"items":[%b],"source":"model","bundle":"%b"}' % (
+            items + b"}" if rows else b"", self.digest[:12].encode(),
+        )  # fmt: skip
+
+    def _chosen(self, ask: Ask, rows: Ints, scores: Floats) -> list[int]:
+        """Places of `rows`, in the order in which they are listed."""
         order = list(range(len(rows)))
         if ask.per_provider is not None and self._provider is not None:
             owners = self.catalogue.columns.get(self._provider, [])
@@ -261,16 +323,7 @@ class Engine:
                 order = list(capped(order, lambda n: owners[int(rows[n])], ask.per_provider))
         if ask.diversity > 0 and order:
             order = self._spread(order[: max(5 * ask.k, 50)], rows, scores, ask)
-        chosen = order[: ask.k]
-        because = self._because(question, rows[chosen]) if ask.explain else None
-        ids, listed = self.catalogue.ids, []
-        for n, place in enumerate(chosen):
-            row = int(rows[place])
-            reasons = None if because is None else because[n]
-            listed.append(
-                Listed(ids[row], self.catalogue.title(row), float(scores[place]), reasons)
-            )
-        return Found(tuple(listed), "model", self.digest[:12])
+        return order
 
     def _spread(self, order: list[int], rows: Ints, scores: Floats, ask: Ask) -> list[int]:
         units = self._ranker.units(rows[order])
@@ -286,20 +339,14 @@ class Engine:
         past = np.asarray([row for row in past if row not in self.catalogue.dead], dtype=np.int64)
         out: list[tuple[Reason, ...]] = []
         left, right = self._ranker.units(rows), self._ranker.units(past)
+        ids, titles = self.catalogue.ids, [self.catalogue.title(int(p)) for p in past]
         for n, row in enumerate(rows.tolist()):
-            text = self._text(row)
-            words = [shared_words(text, self._text(int(p))) for p in past]
-            alike = np.zeros(len(past)) if left is None or right is None else right @ left[n]
-            worth = alike if left is not None else np.asarray([float(len(w)) for w in words])
-            near = [i for i in np.argsort(-worth, kind="stable")[:_REASONS] if worth[i] > 0]
-            ids = self.catalogue.ids
-            out.append(
-                tuple(Reason(ids[int(past[i])], round(float(alike[i]), 4), words[i]) for i in near)
-            )
+            alike = None if left is None or right is None else right @ left[n]
+            near = nearest(self.catalogue.title(row), titles, alike, _REASONS)
+            like = np.zeros(len(past)) if alike is None else alike
+            why = (Reason(ids[int(past[i])], round(float(like[i]), 4), words) for i, words in near)
+            out.append(tuple(why))
         return out
-
-    def _text(self, row: int) -> str:
-        return self.catalogue.title(row)
 
     def _reindex(self, row: int, rankable: bool) -> None:
         if self._index is None:
@@ -343,7 +390,3 @@ def _ranker(bundle: Bundle, catalogue: Catalogue) -> Ranker:
         return FactorRanker(model)
     frame: Callable[[], pl.DataFrame] = catalogue.frame
     return WholeRanker(model, bundle.spec, frame)
-
-
-def _reads(stands: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    return all(stands.get(name) == text for name, text in wanted.items())

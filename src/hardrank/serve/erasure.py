@@ -10,13 +10,13 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 
 from hardrank.serve.database import LEDGER
 from hardrank.serve.errors import StoreUnavailable
 from hardrank.serve.journal import SCRUB, Journal
 from hardrank.serve.records import Erased, checked_id
-from hardrank.serve.tables import cached, events, reviews, settings, tombstones
+from hardrank.serve.tables import cached, events, held, held_reviews, reviews, settings, tombstones
 from hardrank.serve.writing import chunks, insert, replaced
 
 __all__ = ["Erasure"]
@@ -53,6 +53,11 @@ class Erasure(Journal):
         asked = sorted({checked_id(user, "user_id") for user in user_ids})
         return self.database.read(lambda c: self._erased(c, asked))
 
+    def erasures(self) -> int:
+        """How many users were erased."""
+        query = select(func.count()).select_from(tombstones)
+        return int(self.database.read(lambda c: c.execute(query).scalar_one()))
+
     def erase_user(self, user_id: str, *, who: str = "system") -> Erased:
         """Delete all rows of a user, refuse new ones, and scrub the file (see `scrub`).
 
@@ -65,8 +70,10 @@ class Erasure(Journal):
             self.database.line_up(connection, LEDGER)
             found = [
                 connection.execute(delete(table).where(table.c.user_id == user_id)).rowcount
-                for table in (events, reviews, cached)
+                for table in (events, reviews, cached, held, held_reviews)
             ]
+            found[1] += found.pop()  # reviews that waited are reviews, and so with events
+            found[0] += found.pop()
             self._bury(connection, user_id, who, sum(found))
             return Erased(*found)
 
@@ -88,7 +95,7 @@ class Erasure(Journal):
                     f"{self.database.name}: readers are in the way of scrubbing; call scrub again"
                 )
         else:
-            self.database.outside("VACUUM events, reviews, cached")
+            self.database.outside("VACUUM events, reviews, cached, held, held_reviews")
         done = delete(settings).where(settings.c.name == SCRUB)
         self.database.write(lambda c: c.execute(done), again=True)
 

@@ -7,12 +7,16 @@ HardrankError
     ├── StoreCorrupted    the file is damaged, or is no database
     ├── StoreTooNew       a newer Hardrank wrote its schema
     ├── NotFound          no such item, review case or key
-    └── Conflict          somebody decided already
+    ├── Conflict          somebody decided already
+    └── Untold            another bundle serves, and the store does not know
+    DataError
+    └── CatalogueFull       no new items
 """
 
-from hardrank.errors import HardrankError
+from hardrank.errors import DataError, HardrankError
 
 __all__ = [
+    "CatalogueFull",
     "Conflict",
     "NotFound",
     "StoreCorrupted",
@@ -20,6 +24,7 @@ __all__ = [
     "StoreFull",
     "StoreTooNew",
     "StoreUnavailable",
+    "Untold",
 ]
 
 
@@ -56,3 +61,11 @@ class NotFound(StoreError):
 
 class Conflict(StoreError):
     """The case was decided already."""
+
+
+class Untold(StoreError):
+    """Another bundle serves here, and the store could not be told that it is live."""
+
+
+class CatalogueFull(DataError):
+    """There are as many items as may be: no new ones are taken."""

@@ -16,6 +16,9 @@ from hardrank.serve.lists import capped
 
 __all__ = ["Popular", "popular_of"]
 
+_WORDS = 500_000
+"""Words of the catalogue beyond which no more are looked at."""
+
 
 class Popular:
     """Live items by their number of events. Reads no model; safe for threads."""
@@ -27,6 +30,8 @@ class Popular:
         self._counts = dict(counts)
         self._lock = threading.Lock()
         self._order: list[int] | None = None
+        self._most = math.log1p(max(self._counts.values(), default=0))
+        self._now: Mapping[str, float] = {}
 
     def recommend(self, ask: Ask) -> Found:
         """Texts and diversity have no effect."""
@@ -65,6 +70,13 @@ class Popular:
             row = self._catalogue.row(item_id)
             return None if row is None else self._catalogue.fields(row)
 
+    def set_now(self, shares: Mapping[str, float]) -> None:
+        """What is popular now, in [0, 1]: 1 is worth as much as the most events of all."""
+        shares = {item: round(share, 2) for item, share in shares.items() if share >= 0.005}
+        with self._lock:
+            if shares != self._now:  # sorting anew is dear
+                self._now, self._order = shares, None
+
     def count(self, item_id: str) -> int:
         """Events of the item when this was made."""
         return self._counts.get(item_id, 0)
@@ -75,6 +87,30 @@ class Popular:
             table = self._catalogue.frame()
             return table.filter(~pl.col("item_id").is_in(self._dead()))
 
+    def words(self) -> frozenset[str]:
+        """Of the catalogue's texts, lower case."""
+        words = set[str]()
+        for column in self.frame().drop("item_id").iter_columns():
+            for text in column.cast(pl.Utf8).drop_nulls().to_list():
+                words.update(text.lower().split())
+            if len(words) > _WORDS:
+                break
+        return frozenset(words)
+
+    @property
+    def size(self) -> int:
+        """Items, those that were removed too."""
+        return len(self._catalogue)
+
+    def knows(self, item_id: str) -> bool:
+        """Whether there is or was such an item."""
+        return item_id in self._catalogue.rows
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of items."""
+        return list(self._catalogue.columns)
+
     def _dead(self) -> list[str]:
         return [self._catalogue.ids[row] for row in self._catalogue.dead]
 
@@ -83,13 +119,13 @@ class Popular:
         return Listed(item_id, self._catalogue.title(row), self._score(item_id))
 
     def _score(self, item_id: str) -> float:
-        return math.log1p(self._counts.get(item_id, 0))
+        return math.log1p(self._counts.get(item_id, 0)) + self._most * self._now.get(item_id, 0.0)
 
     def _by_count(self) -> list[int]:
         if self._order is None:
-            counts, ids = self._counts, self._catalogue.ids
+            ids = self._catalogue.ids
             rows = [row for row in range(len(ids)) if row not in self._catalogue.dead]
-            self._order = sorted(rows, key=lambda row: (-counts.get(ids[row], 0), row))
+            self._order = sorted(rows, key=lambda row: (-self._score(ids[row]), row))
         return self._order
 
 

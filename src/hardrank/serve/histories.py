@@ -33,14 +33,20 @@ class Histories:
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._turns: dict[str, int] = {}
         self._era = 0
+        self._heard = -1e18
         self._lock = threading.Lock()
 
     def get(self, user_id: str) -> Known | None:
         """What is still believed."""
         found = self._known.get(user_id)
-        if found is None or self._clock() - found.since > self._seconds:
+        if found is None or self._clock() - max(found.since, self._heard) > self._seconds:
             return None
         return found
+
+    def heard(self) -> None:
+        """Everybody of whom the store has something new was forgotten by now: what is known
+        of all others holds as if it had just been asked for."""
+        self._heard = self._clock()
 
     def stale(self, user_id: str) -> Known | None:
         """What was believed last: better than nothing while the store is away."""

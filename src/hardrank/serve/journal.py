@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from types import EllipsisType
 
 from sqlalchemy import Connection, select
 
@@ -33,9 +34,14 @@ class Journal:
         """Write one line of the audit log. No personal data in clear, no secret."""
         self.database.write(lambda c: self._note(c, who, action, subject, detail))
 
-    def audit_log(self, limit: int = 100, before: int | None = None) -> list[AuditRow]:
-        """Newest first; `before` is the id of the last row of the page before."""
+    def audit_log(
+        self, limit: int = 100, before: int | None = None, *, action: str | None = None
+    ) -> list[AuditRow]:
+        """Newest first, of one action or of all; `before` is the id of the last row of the page
+        before."""
         query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+        if action is not None:
+            query = query.where(audit.c.action == action)
         if before is not None:
             query = query.where(audit.c.id < before)
         rows = self.database.read(lambda c: c.execute(query).all())
@@ -60,16 +66,40 @@ class Journal:
         """Digests of the live bundle and of the one that `rollback` brings back."""
         return self.database.read(_bundles)
 
-    def promote(self, digest: str, *, who: str) -> None:
-        """`digest` is live from now on. Promoting the live one again changes nothing."""
+    def promote(
+        self,
+        digest: str,
+        *,
+        who: str,
+        expected: str | EllipsisType | None = ...,
+        before: str | None = None,
+        forced: Mapping[str, str] | None = None,
+    ) -> None:
+        """`digest` is live from now on. Promoting the live one again changes nothing.
+
+        expected: what must be live when it happens (None for nothing; `...` for whatever is),
+        else `Conflict` is raised and nothing changes. before: what was live though the store
+        has never heard of it; it counts only where the store knows no live one. forced: detail
+        of a line `promote-forced` that the audit log gets in the same transaction.
+        """
         checked_id(digest, "digest")
+        if before is not None:
+            checked_id(before, "before")
 
         def work(connection: Connection) -> None:
             self.database.line_up(connection, CATALOGUE)
             live, _ = _bundles(connection)
-            if live != digest:
-                _set_bundles(connection, digest, live)
-                self._note(connection, who, "promote", digest, {"before": live or ""})
+            if live == digest:
+                return
+            if expected is not ... and live != expected:
+                raise Conflict(f"another bundle went live meanwhile: {(live or 'none')[:12]}")
+            if forced is not None:
+                self._note(connection, who, "promote-forced", digest, forced)
+            if live is None and before is not None and before != digest:
+                self._note(connection, who, "promote", before, {"before": ""})
+                live = before
+            _set_bundles(connection, digest, live)
+            self._note(connection, who, "promote", digest, {"before": live or ""})
 
         self.database.write(work, again=True)
 

@@ -1,28 +1,35 @@
-"""Events and reviews: each kept once, whoever sends it how often."""
+"""Events: each kept once, whoever sends it how often."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from hardrank.serve.database import LEDGER
 from hardrank.serve.erasure import Erasure
 from hardrank.serve.records import (
     EventIn,
     EventRow,
-    ReviewIn,
+    Taken,
     checked_id,
     checked_number,
     checked_text,
     checked_time,
 )
-from hardrank.serve.tables import events, reviews
-from hardrank.serve.writing import fresh
+from hardrank.serve.tables import events, held
+from hardrank.serve.writing import fresh, known
 
-__all__ = ["Ledger"]
+if TYPE_CHECKING:
+    from hardrank.guards.base import Verdict
+
+__all__ = ["Ledger", "Row", "parted"]
+
+Row = dict[str, Any]
+_EVENTS = ((events, held), "event_id")
 
 
 class Ledger(Erasure):
-    """What users did and wrote."""
+    """What users did."""
 
     def add_events(self, added: Sequence[EventIn]) -> list[bool]:
         """Keep events; all on the disk when this returns, or none when it raises.
@@ -31,11 +38,30 @@ class Ledger(Erasure):
         also within a call) or its user was erased (see `erased`). Either way it may be
         acknowledged: sending it again changes nothing. Raises `DataError`, `StoreError`.
         """
-        return self._add([_event(event, self._now()) for event in added], "event_id")
+        return [taken == "kept" for taken in self.take_events(added, [None] * len(added))]
 
-    def add_reviews(self, added: Sequence[ReviewIn]) -> list[bool]:
-        """As `add_events`, for reviews."""
-        return self._add([_review(review, self._now()) for review in added], "review_id")
+    def take_events(
+        self, added: Sequence[EventIn], verdicts: Sequence["Verdict | None"]
+    ) -> list[Taken]:
+        """As `add_events`; those that a verdict quarantines are held until a person decides:
+        no history, count or `events_since` has them before. None admits."""
+        rows = [_event(event, self._now()) for event in added]
+        apart = parted(rows, verdicts)
+        if not rows:
+            return []
+        return self.database.write(lambda c: self._take(c, rows, apart, *_EVENTS), again=True)
+
+    def known_events(self, asked: Sequence[EventIn]) -> list[bool]:
+        """Whether `take_events` would change nothing: kept or held already, or of an erased
+        user."""
+        users = {checked_id(event.user_id, "user_id") for event in asked}
+
+        def work(connection: Connection) -> list[bool]:
+            gone = self._erased(connection, users)
+            there = known(connection, *_EVENTS, {event.event_id for event in asked})
+            return [e.user_id in gone or e.event_id in there for e in asked]
+
+        return self.database.read(work)
 
     def history(self, user_id: str, limit: int | None = None) -> list[tuple[str, int]]:
         """(item_id, time) of the user's events, oldest first; the latest `limit` of them."""
@@ -59,16 +85,10 @@ class Ledger(Erasure):
         rows = self.database.read(lambda c: c.execute(query).all())
         return [EventRow(*row) for row in rows]
 
-    def reviews_of(self, item_id: str, limit: int = 1000) -> list[ReviewIn]:
-        """Reviews of an item, newest first."""
-        query = (
-            select(reviews)
-            .where(reviews.c.item_id == checked_id(item_id, "item_id"))
-            .order_by(reviews.c.sequence.desc())
-            .limit(limit)
-        )
-        rows = self.database.read(lambda c: c.execute(query).all())
-        return [ReviewIn(r.review_id, r.user_id, r.item_id, r.text, r.time, r.rating) for r in rows]
+    def last_event(self) -> int:
+        """The largest sequence of an event; 0 where there is none."""
+        query = select(func.max(events.c.sequence))
+        return int(self.database.read(lambda c: c.execute(query).scalar()) or 0)
 
     def events_per_item(self) -> dict[str, int]:
         """Number of events of each item that has any."""
@@ -78,29 +98,53 @@ class Ledger(Erasure):
             for item, count in self.database.read(lambda c: c.execute(query).all())
         }
 
-    def _add(self, rows: list[dict[str, str | int | float | None]], key: str) -> list[bool]:
-        if not rows:
-            return []
-        table = events if key == "event_id" else reviews
+    def events_of(self, item_id: str, most: int = 1_000) -> int:
+        """Events of an item, counted up to `most`."""
+        mine = events.c.item_id == checked_id(item_id, "item_id")
+        some = select(events.c.sequence).where(mine).limit(most).subquery()
+        query = select(func.count()).select_from(some)
+        return int(self.database.read(lambda c: c.execute(query).scalar_one()))
 
-        def work(connection: Connection) -> list[bool]:
-            self.database.line_up(connection, LEDGER)
-            gone = self._erased(connection, {str(row["user_id"]) for row in rows})
-            kept = [row for row in rows if row["user_id"] not in gone]
-            new = fresh(connection, table, key, kept) if kept else set()
-            return [_taken(new, str(row[key])) for row in rows]
+    def _take(
+        self, connection: Connection, rows: list[Row], apart: set[int],
+        tables: tuple[Table, Table], key: str,
+    ) -> list[Taken]:  # fmt: skip
+        """apart: places of those that are held; tables: for those kept, and for those held."""
+        stand, wait = tables
+        self.database.line_up(connection, LEDGER)
+        gone = self._erased(connection, {str(row["user_id"]) for row in rows})
+        first: dict[str, int] = {}
+        for n, row in enumerate(rows):
+            if row["user_id"] not in gone:
+                first.setdefault(str(row[key]), n)
+        for there in known(connection, (wait,), key, first):
+            del first[there]
+        suspect = [i for i, n in first.items() if n in apart]
+        for there in known(connection, (stand,), key, suspect):
+            del first[there]
+        keep = [rows[n] for n in first.values() if n not in apart]
+        hold = [rows[n] for n in first.values() if n in apart]
+        kept = fresh(connection, stand, key, keep) if keep else set()
+        waiting = fresh(connection, wait, key, hold) if hold else set()
+        out: list[Taken] = ["known"] * len(rows)
+        for name, n in first.items():
+            if name in kept or name in waiting:
+                out[n] = "held" if n in apart else "kept"
+        return out
 
-        return self.database.write(work, again=True)
+
+def parted(rows: list[Row], verdicts: Sequence["Verdict | None"]) -> set[int]:
+    """Places of the rows that are to be held; they get `score` and `reason`."""
+    apart = {n: v for n, v in enumerate(verdicts) if v is not None and v.action != "admit"}
+    for n, verdict in apart.items():
+        rows[n] |= {
+            "score": checked_number(float(verdict.score), "score"),
+            "reason": checked_text(verdict.reason, "reason"),
+        }
+    return set(apart)
 
 
-def _taken(new: set[str], key: str) -> bool:
-    """Whether `key` is in the set; it is counted once."""
-    found = key in new
-    new.discard(key)
-    return found
-
-
-def _event(event: EventIn, now: int) -> dict[str, str | int | float | None]:
+def _event(event: EventIn, now: int) -> Row:
     return {
         "event_id": checked_id(event.event_id, "event_id"),
         "user_id": checked_id(event.user_id, "user_id"),
@@ -108,18 +152,5 @@ def _event(event: EventIn, now: int) -> dict[str, str | int | float | None]:
         "time": checked_time(event.time, "time"),
         "kind": checked_id(event.kind, "kind"),
         "weight": checked_number(event.weight, "weight"),
-        "received": now,
-    }
-
-
-def _review(review: ReviewIn, now: int) -> dict[str, str | int | float | None]:
-    rating = review.rating
-    return {
-        "review_id": checked_id(review.review_id, "review_id"),
-        "user_id": checked_id(review.user_id, "user_id"),
-        "item_id": checked_id(review.item_id, "item_id"),
-        "text": checked_text(review.text, "text"),
-        "rating": None if rating is None else checked_number(rating, "rating"),
-        "time": checked_time(review.time, "time"),
         "received": now,
     }

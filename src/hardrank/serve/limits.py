@@ -75,6 +75,18 @@ class Quotas:
             self._leases[key_id] = (day, left - 1)
             return 0.0
 
+    async def take(self, key_id: str, quota: int, units: int) -> float:
+        """As `wait`, for so many at once: all are counted, or none."""
+        day = self._day()
+        async with self._turn:
+            leased, left = self._leases.get(key_id, (day, 0))
+            left = left if leased == day else 0
+            more = max(0, units - left)
+            if units > quota or (more and not await self._spend(key_id, more)):
+                return self._to_midnight()
+            self._leases[key_id] = (day, max(0, left - units))
+            return 0.0
+
     async def _fetch(self, key_id: str, units: int) -> int:
         if await self._spend(key_id, units):
             return units

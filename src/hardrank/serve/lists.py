@@ -2,13 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from hardrank.types import Floats
 
-__all__ = ["capped", "diverse", "shared_words"]
+__all__ = ["capped", "diverse", "nearest", "shared_words"]
 
 _WORD = re.compile(r"\w\w+")
 _COMMON = frozenset(
@@ -51,6 +52,23 @@ def capped(order: Iterable[int], owner: Callable[[int], str], most: int) -> Iter
 
 def shared_words(a: str, b: str) -> tuple[str, ...]:
     """Up to eight words that both texts hold, in the order of the first."""
-    other = set(_WORD.findall(b.lower()))
-    mine = dict.fromkeys(_WORD.findall(a.lower()))
-    return tuple(w for w in mine if w in other and w not in _COMMON)[:8]
+    other = _words(b)
+    return tuple(w for w in _words(a) if w in other)[:8]
+
+
+def nearest(
+    text: str, others: Sequence[str], alike: Floats | None, most: int
+) -> list[tuple[int, tuple[str, ...]]]:
+    """Places of the other texts that are nearest, and the words in common. alike: (N,) likeness
+    of each; None counts those words. Only what is above 0."""
+    worth = alike
+    if worth is None:
+        worth = np.asarray([float(len(shared_words(text, other))) for other in others])
+    near = [int(i) for i in np.argsort(-worth, kind="stable")[:most] if worth[i] > 0]
+    return [(i, shared_words(text, others[i])) for i in near]
+
+
+@lru_cache(maxsize=1_024)
+def _words(text: str) -> dict[str, None]:
+    """In order; not to be changed. A list with reasons asks for each text dozens of times."""
+    return {w: None for w in _WORD.findall(text.lower()) if w not in _COMMON}

@@ -31,8 +31,13 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64), registry=self.registry,
         )  # fmt: skip
         self.events = Counter(
-            "hardrank_events", "Events by whether they were new.", ("new",), registry=self.registry
-        )
+            "hardrank_events", "Events: new, known before (no), or held.", ("new",),
+            registry=self.registry,
+        )  # fmt: skip
+        self.reviews = Counter(
+            "hardrank_reviews", "Reviews: kept, known before, or held.", ("what",),
+            registry=self.registry,
+        )  # fmt: skip
         self.items = Counter(
             "hardrank_items", "Listings by what became of them.", ("state", "guard"),
             registry=self.registry,
@@ -43,6 +48,12 @@ class Metrics:
         self.probes = Counter("hardrank_probing", "Keys found to probe.", registry=self.registry)
         self.swaps = Counter(
             "hardrank_swaps", "Bundle swaps by outcome.", ("outcome",), registry=self.registry
+        )
+        self.alarms = Counter(
+            "hardrank_alarms", "Alarms of monitors that began.", ("kind",), registry=self.registry
+        )
+        self.standing = Gauge(
+            "hardrank_standing_alarms", "Alarms that hold now.", registry=self.registry
         )
         self.in_flight = Gauge(
             "hardrank_in_flight", "Requests being answered.", registry=self.registry

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,11 +25,14 @@ __all__ = [
     "InputDrift",
     "ScoreShift",
     "ShareSurges",
+    "State",
     "script_of",
     "stability_index",
 ]
 
 Doubles = NDArray[np.float64]
+_RECENT = 0.01
+"""Weight of the newest verdict in a guard's rate of late."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,21 @@ class Alarm:
     since: float
     """Seconds, of the first window or event in which it was seen."""
     message: str
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a monitor stands; numbers are None while it learns what is usual."""
+
+    kind: str
+    subject: str
+    """As in `Alarm`; of a monitor of items the one that is nearest to its threshold."""
+    phase: Literal["learning", "quiet", "alarm"]
+    usual: float | None = None
+    present: float | None = None
+    threshold: float | None = None
+    since: float | None = None
+    """Seconds, of the alarm that stands."""
 
 
 def stability_index(reference: ArrayLike, now: ArrayLike) -> float:
@@ -91,6 +110,7 @@ class ShareSurges:
         self._now: Counter[str] = Counter()
         self._n, self._begun = 0, 0.0
         self._alarms: dict[str, Alarm] = {}
+        self._nearest: tuple[str, float, float, float] | None = None
 
     def observe(self, items: Iterable[str], *, time: float) -> None:
         """One observation and the distinct items in it."""
@@ -107,15 +127,28 @@ class ShareSurges:
         with self._lock:
             return sorted(self._alarms.values(), key=lambda a: (-a.value, a.subject))
 
-    def accept(self, item: str) -> None:
-        """This item's present share is usual from now on."""
+    def accept(self, item: str) -> bool:
+        """This item's present share is usual from now on. False where it does not surge."""
         with self._lock:
             alarm = self._alarms.pop(item, None)
             if alarm is not None:
                 self._history[item] = alarm.value * self._total
+            return alarm is not None
+
+    def states(self) -> list[State]:
+        """One, of the item that came nearest to its threshold in the last full window."""
+        with self._lock:
+            if self._nearest is None:
+                return [State(self.kind, "", "learning")]
+            item, usual, present, bar = self._nearest
+            alarm = self._alarms.get(item)
+            phase: Literal["quiet", "alarm"] = "alarm" if self._alarms else "quiet"
+            since = None if alarm is None else alarm.since
+            return [State(self.kind, item, phase, usual, present, bar, since)]
 
     def _close(self) -> None:
         found = self._tested() if self._windows >= self.warm else {}
+        self._nearest = self._near(found)
         usual = {i: self._n * self._history.get(i, 0.0) / max(self._total, 1) for i in found}
         for item in self._history.keys() | self._now.keys():
             seen = usual.get(item, self._now.get(item, 0))
@@ -139,6 +172,18 @@ class ShareSurges:
             if share >= bar and betainc(count, before + 1, part) < level:
                 found[item] = self._alarm(item, share, bar, before / self._total)
         return found
+
+    def _near(self, found: Iterable[str]) -> tuple[str, float, float, float] | None:
+        """(item, usual share, present share, threshold); of those that surge, if any do."""
+        if self._windows < self.warm:
+            return None
+        near, best = None, -1.0
+        for item in set(found) or self._now:
+            before = self._history.get(item, 0.0) / self._total
+            share, bar = self._now[item] / self._n, max(self.share, self.factor * before)
+            if share / max(bar, 1e-9) > best:
+                near, best = (item, before, share, bar), share / max(bar, 1e-9)
+        return near
 
     def _alarm(self, item: str, share: float, bar: float, before: float) -> Alarm:
         standing = self._alarms.get(item)
@@ -175,6 +220,8 @@ class _Histogram:
         self.usual: Counter[int | str] = Counter()
         self.now: Counter[int | str] = Counter()
         self.begun = 0.0
+        self.last: tuple[float, float] | None = None
+        """(index, threshold) of the last full window."""
 
     def add(self, bin_: int | str, time: float) -> tuple[float, float] | None:
         """(index, threshold) when a window is full."""
@@ -193,7 +240,16 @@ class _Histogram:
         self.now.clear()
         noise = 1 / self.reference + 1 / self.window
         bar = noise * float(chdtri(max(1, len(common)), self.false_alarms))
-        return stability_index(*rows), max(self.least, bar)
+        self.last = stability_index(*rows), max(self.least, bar)
+        return self.last
+
+    def state(self, kind: str, subject: str, alarm: Alarm | None) -> State:
+        if self.usual.total() < self.reference:
+            return State(kind, subject, "learning")
+        value, bar = self.last or (None, None)
+        if alarm is None:
+            return State(kind, subject, "quiet", 0.0, value, bar)
+        return State(kind, subject, "alarm", 0.0, value, bar, alarm.since)
 
 
 class ScoreShift:
@@ -241,6 +297,19 @@ class ScoreShift:
         """Of the last full window."""
         with self._lock:
             return [] if self._alarm is None else [self._alarm]
+
+    def accept(self, subject: str) -> bool:
+        """Scores as they come now are usual. False where nothing shifted."""
+        if not any(alarm.subject == subject for alarm in self.alarms()):
+            return False
+        self.begin()
+        return True
+
+    def states(self) -> list[State]:
+        with self._lock:
+            if self._edges is None:
+                return [State(self.kind, self._subject, "learning")]
+            return [self._held.state(self.kind, self._subject, self._alarm)]
 
     def _one(self, score: float, time: float) -> None:
         if self._edges is None:
@@ -292,10 +361,8 @@ class InputDrift:
     ) -> None:
         """known: whether a lower-case word is known (a set's `__contains__`)."""
         self._known, self._lock = known, threading.Lock()
-        self._held = {
-            name: _Histogram(reference, window, false_alarms / 3, least)
-            for name in ("length", "unknown words", "script")
-        }
+        self._make = partial(_Histogram, reference, window, false_alarms / 3, least)
+        self._held = {name: self._make() for name in ("length", "unknown words", "script")}
         self._alarms: dict[str, Alarm] = {}
 
     def observe(self, text: str, *, time: float) -> None:
@@ -316,6 +383,19 @@ class InputDrift:
         """Of the last full window."""
         with self._lock:
             return list(self._alarms.values())
+
+    def accept(self, subject: str) -> bool:
+        """Learn this feature anew. False where it did not drift."""
+        with self._lock:
+            if self._alarms.pop(subject, None) is None:
+                return False
+            self._held[subject] = self._make()
+            return True
+
+    def states(self) -> list[State]:
+        with self._lock:
+            held = self._held.items()
+            return [h.state(self.kind, name, self._alarms.get(name)) for name, h in held]
 
     def _judge(self, name: str, begun: float, value: float, bar: float) -> None:
         standing = self._alarms.pop(name, None)
@@ -354,9 +434,12 @@ class GuardRate:
         self._lock = threading.Lock()
         self._seen, self._stopped, self._given = 0, 0, usual
         self._sum, self._since, self._ringing = 0.0, 0.0, False
+        self._recent: float | None = None
 
     def observe(self, stopped: bool, *, time: float) -> None:
         with self._lock:
+            recent = float(stopped) if self._recent is None else self._recent
+            self._recent = recent + _RECENT * (stopped - recent)
             if self._given is None and self._seen < self.warm:
                 self._seen, self._stopped = self._seen + 1, self._stopped + stopped
                 return
@@ -378,6 +461,27 @@ class GuardRate:
             return self._given
         passed = max(1, self._seen - self._stopped)
         return min(0.9, float(betaincinv(self._stopped + 1, passed, 0.999)))
+
+    def accept(self, subject: str) -> bool:
+        """Learn the rate anew. False where it is as usual."""
+        with self._lock:
+            if subject != self.guard or not self._ringing:
+                return False
+            self._seen, self._stopped, self._given = 0, 0, None
+            self._sum, self._ringing = 0.0, False
+            return True
+
+    def states(self) -> list[State]:
+        """`present` is the rate of late, an exponential mean over about 100 verdicts; the
+        threshold is `factor` times the usual."""
+        with self._lock:
+            if self._given is None and self._seen < self.warm:
+                return [State(self.kind, self.guard, "learning")]
+            usual = self.usual
+            phase: Literal["quiet", "alarm"] = "alarm" if self._ringing else "quiet"
+            since = self._since if self._ringing else None
+            bar = min(0.99, self.factor * usual)
+            return [State(self.kind, self.guard, phase, usual, self._recent, bar, since)]
 
     def alarms(self) -> list[Alarm]:
         with self._lock:

@@ -99,14 +99,17 @@ class DecayedCounts:
         self._rate = math.log(2) / half_life
         self._per_user, self._limit = per_user, limit
         self._origin: float | None = None
+        self._newest = -math.inf
         self._sums: dict[str, float] = {}
         self._given: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._lock = threading.Lock()
 
     def add(self, item: str, time: float, *, user: str | None = None, weight: float = 1.0) -> None:
-        """time: unix seconds, in about rising order; one that lies in the past counts as old as
-        it is. weight: at least 0."""
+        """time: seconds, in about rising order; one that lies in the past counts as old as it
+        is. One in the future would make all that is counted look old: times come from a clock
+        that the caller trusts, not from whoever sends events. weight: at least 0."""
         with self._lock:
+            self._newest = max(self._newest, time)
             if self._origin is None or self._rate * (time - self._origin) > 500:
                 self._move_origin(time)
             worth = weight * self._scale(time)
@@ -117,13 +120,20 @@ class DecayedCounts:
                 self._drop_smallest()
 
     def count(self, item: str, now: float) -> float:
+        """As of `now`, or of the newest event where the clock is behind that."""
         with self._lock:
-            return self._sums.get(item, 0.0) / self._scale(now)
+            return self._sums.get(item, 0.0) / self._read_scale(now)
+
+    def counts(self, now: float) -> dict[str, float]:
+        """As `count`, of all items that have any."""
+        with self._lock:
+            scale = self._read_scale(now)
+            return {item: worth / scale for item, worth in self._sums.items()}
 
     def prior(self, items: Iterable[str], now: float) -> Floats:
         """(N,) log(1 + count): what to add to scores, times a strength of the caller's."""
         with self._lock:
-            scale = self._scale(now)
+            scale = self._read_scale(now)
             counts = [self._sums.get(item, 0.0) / scale for item in items]
         return np.log1p(np.array(counts, dtype=np.float64)).astype(np.float32)
 
@@ -144,7 +154,12 @@ class DecayedCounts:
 
     def _scale(self, time: float) -> float:
         """What a fresh event is worth, as of the origin."""
-        return 1.0 if self._origin is None else math.exp(self._rate * (time - self._origin))
+        if self._origin is None:
+            return 1.0
+        return math.exp(min(700.0, self._rate * (time - self._origin)))
+
+    def _read_scale(self, now: float) -> float:
+        return self._scale(max(now, self._newest))
 
     def _capped(self, pair: tuple[str, str], worth: float, scale: float) -> float:
         given = self._given.pop(pair, 0.0)

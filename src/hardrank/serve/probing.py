@@ -4,7 +4,8 @@ A black-box attack on a ranking asks the same question hundreds of times: it wri
 a little otherwise, looks at where it stands, and keeps what helped. PRADA (Juuti et al.,
 EuroS&P 2019, arXiv:1805.02628) finds model thieves by how close their queries lie to each
 other; here nearness is that of the texts of one item, and a version counts only where the
-same key looked at rankings since the last one. A shop that mends a spelling does that once
+same party looked at rankings since the last one. A key either reads or writes, so keys of one
+name are one party. A shop that mends a spelling does that once
 or twice; a feed that rewrites a catalogue does not look between two versions of one item.
 """
 

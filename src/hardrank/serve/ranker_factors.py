@@ -36,6 +36,9 @@ class FactorRanker:
         out[:, :trained] = self._profiles(asked) @ self._vectors.T
         return out
 
+    def forget(self) -> None:
+        """There is nothing to forget: no state is kept."""
+
     def states(self, asked: Sequence[Question]) -> Floats | None:
         return self._profiles(asked)
 

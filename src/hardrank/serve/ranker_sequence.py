@@ -42,7 +42,11 @@ class SequenceRanker:
         self._text = self._text_table()
         self._cold = set(np.flatnonzero(counts == 0).tolist()) if self._text is not None else set()
         self._known = np.flatnonzero(counts > 0)
-        self._states: OrderedDict[tuple[int, ...], Floats] = OrderedDict()
+        self._states: OrderedDict[tuple[int, ...], tuple[int, Floats]] = OrderedDict()
+        """History -> (writes when it was made, state): nobody's name is in it."""
+        self._writes = 0
+        self._rewritten: dict[int, int] = {}
+        """Row -> the write that changed its vector last."""
         self._reading = threading.Lock()
 
     def read(self, fields: Mapping[str, str]) -> Floats | None:
@@ -57,6 +61,9 @@ class SequenceRanker:
             if not trained:  # the row must be there; the engine keeps it off all lists
                 self._table.put(row, np.zeros(self._size + 2, dtype=np.float32))
             return trained
+        self._writes += 1
+        if row < len(self._table):  # a new row is in no history that was read before
+            self._rewritten[row] = self._writes
         vector, earned, alone = read, self._newcomer, 0.0
         if trained:
             ids, _ = self._model.parts(np.array([row]))
@@ -67,8 +74,10 @@ class SequenceRanker:
             self._text.put(row, read)
             if not trained:
                 self._cold.add(row)
-        self._states.clear()
         return True
+
+    def forget(self) -> None:
+        self._states.clear()
 
     def scores(self, asked: Sequence[Question]) -> Scores:
         states = self._all_states(asked)
@@ -119,7 +128,7 @@ class SequenceRanker:
             out[n, -2] = 1.0
             if question.text is not None:
                 out[n, : self._size] = self._asked_in_words(history, question.text)
-            elif (found := self._states.get(history)) is not None:
+            elif (found := self._state(history)) is not None:
                 out[n, : self._size] = found
             else:
                 missing.setdefault(history, []).append(n)
@@ -127,12 +136,20 @@ class SequenceRanker:
             self._fill(out, missing)
         return out
 
+    def _state(self, history: tuple[int, ...]) -> Floats | None:
+        """Of this very history, while no item of it reads otherwise since."""
+        made, state = self._states.get(history, (0, None))
+        if state is None or not self._rewritten:
+            return state
+        changed = max(self._rewritten.get(row, 0) for row in history)
+        return state if changed <= made else None
+
     def _fill(self, out: Floats, missing: Mapping[tuple[int, ...], list[int]]) -> None:
         histories = list(missing)
         found = self._run([self._table.all[list(h), : self._size] for h in histories])
         for history, state in zip(histories, found, strict=True):
             out[missing[history], : self._size] = state
-            self._states[history] = state
+            self._states[history] = self._writes, state
         while len(self._states) > _STATES:
             self._states.popitem(last=False)
 

@@ -48,6 +48,9 @@ class WholeRanker:
         out[:, :known] = model.score(queries, whole(model.items))
         return out
 
+    def forget(self) -> None:
+        """There is nothing to forget: no state is kept."""
+
     def states(self, asked: Sequence[Question]) -> Floats | None:
         return None
 

@@ -56,6 +56,10 @@ class Ranker(Protocol):
         """(N, D) item vectors of length 1, for likeness; None where it has no vectors."""
         ...
 
+    def forget(self) -> None:
+        """No state of anybody is kept: somebody is to be forgotten."""
+        ...
+
 
 class Rows:
     """A matrix that gains rows: room doubles, so that adding one costs no copy of all."""

@@ -17,12 +17,15 @@ __all__ = [
     "Erased",
     "EventIn",
     "EventRow",
+    "HeldGroup",
+    "HeldReview",
     "ItemRow",
     "ItemState",
     "KeyRow",
     "QuarantineRow",
     "ReviewIn",
     "Role",
+    "Taken",
     "VersionRow",
     "checked_fields",
     "checked_id",
@@ -39,6 +42,8 @@ ItemState = Literal["live", "quarantined", "rejected", "deleted"]
 """`live`: some text of it stands. `quarantined`: none stands and one waits. `rejected`: none
 stands and the last was refused."""
 Decision = Literal["admit", "reject"]
+Taken = Literal["kept", "known", "held"]
+"""What became of an event or review: `known` was kept or held before, or its user is erased."""
 
 LONGEST_ID = 256
 """Characters: 1024 bytes at most, which an index of PostgreSQL still takes (2704)."""
@@ -76,6 +81,26 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldGroup:
+    """Events that wait for one decision: all of an item, or all of a user."""
+
+    name: str
+    """The item's or user's id."""
+    events: int
+    users: int
+    items: int
+    first: int
+    """Earliest and latest unix seconds that they claim."""
+    last: int
+    score: float
+    """The worst."""
+    reason: str
+    """Of the latest."""
+    until: int
+    """Number of the latest: a decision may stop there."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewIn:
     """What a user wrote of an item. Two with the same `review_id` are one."""
 
@@ -85,6 +110,22 @@ class ReviewIn:
     text: str
     time: int
     rating: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldReview:
+    """A review that waits for a person."""
+
+    id: int
+    review_id: str
+    user_id: str
+    item_id: str
+    text: str
+    rating: float | None
+    time: int
+    received: int
+    score: float
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +142,8 @@ class ItemRow:
     """The version that waits for a decision, if one does."""
     created: int
     updated: int
+    change: int = 0
+    """Grows with every change of any item, in the order of commits."""
 
 
 @dataclass(frozen=True, slots=True)

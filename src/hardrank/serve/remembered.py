@@ -7,6 +7,9 @@ __all__ = ["Remembered"]
 _LONGEST = 4_096
 """Bytes of a request beyond which its answer is not kept."""
 
+_ROOM = 1 << 27
+"""Bytes of all answers: lists of 200 with reasons are long."""
+
 Stamp = tuple[object, ...]
 
 
@@ -16,6 +19,7 @@ class Remembered:
     def __init__(self, size: int) -> None:
         self._size = size
         self._kept: OrderedDict[bytes, tuple[str | None, Stamp, bytes]] = OrderedDict()
+        self._bytes = 0
 
     def user_of(self, request: bytes) -> tuple[bool, str | None]:
         """Whether there is an answer, and whose past it depends on."""
@@ -28,7 +32,7 @@ class Remembered:
         if found is None:
             return None
         if found[1] != stamp:
-            del self._kept[request]
+            self._bytes -= len(self._kept.pop(request)[2])
             return None
         self._kept.move_to_end(request)
         return found[2]
@@ -36,9 +40,13 @@ class Remembered:
     def put(self, request: bytes, user_id: str | None, stamp: Stamp, answer: bytes) -> None:
         if self._size == 0 or len(request) > _LONGEST:
             return
+        if request in self._kept:
+            self._bytes -= len(self._kept.pop(request)[2])
         self._kept[request] = (user_id, stamp, answer)
-        while len(self._kept) > self._size:
-            self._kept.popitem(last=False)
+        self._bytes += len(answer)
+        while len(self._kept) > self._size or self._bytes > _ROOM:
+            self._bytes -= len(self._kept.popitem(last=False)[1][2])
 
     def clear(self) -> None:
         self._kept.clear()
+        self._bytes = 0

@@ -65,7 +65,7 @@ class Review(Shelf):
             draft.live = draft.waiting
         draft.waiting = None
         draft.state = "rejected" if draft.live is None else "live"
-        row = draft.row(self._now())
+        row = draft.row(self._now(), self._next_change(connection))
         connection.execute(update(items).where(items.c.item_id == item_id).values(row))
         return draft.state
 

@@ -18,6 +18,8 @@ Excluded = Sequence[Sequence[int] | Ints]
 _CELLS = 1 << 22
 """Scores held at once: 16 MiB."""
 _FIRST = 64
+_GROUPS = 128
+"""Groups of rows whose maxima are looked at first, at least; four times K if that is more."""
 
 
 def checked(vectors: Floats, size: int, what: str) -> Floats:
@@ -105,12 +107,12 @@ class VectorTable:
         matrix = self.vectors[few] if gathered else self.vectors[: self.end]
         for part in _parts(len(queries), max(1, len(matrix))):
             found = _products(queries[part], matrix)
-            if not gathered:
-                found[:, ~eligible] = -np.inf
+            if not gathered and len(few) < self.end:
+                found[np.flatnonzero(~eligible)] = -np.inf
             _exclude(found, None if excluded is None else excluded[part], few if gathered else None)
-            columns = best(found, k)
+            columns, values = _best(found, k)
             n = columns.shape[1]
-            scores[part, :n] = np.take_along_axis(found, columns, axis=1)
+            scores[part, :n] = values
             rows[part, :n] = few[columns] if gathered else columns
         rows[np.isneginf(scores)] = -1
         return rows, scores
@@ -126,10 +128,42 @@ class VectorTable:
 
 
 def _products(queries: Floats, rows: Floats) -> Scores:
-    """(Q, D), (N, D) -> (Q, N). All numbers are finite (`checked`), yet some BLAS kernels read
-    beyond the end of narrow rows and raise the processor's flag for what they then discard."""
+    """(Q, D), (N, D) -> (N, Q): this way round the product needs no copy of the table, and
+    takes half the time. All numbers are finite (`checked`), yet some BLAS kernels read beyond
+    the end of narrow rows and raise the processor's flag for what they then discard."""
     with np.errstate(invalid="ignore"):
-        return queries @ rows.T
+        return rows @ queries.T
+
+
+def _best(scores: Scores, k: int) -> tuple[Ranks, Scores]:
+    """(N, Q) -> ((Q, min(K, N)) rows of the highest scores, best first, ties by lower row, and
+    those scores). As `hardrank.recommender.best`, which sorts out all N.
+
+    Rows in G groups of some dozen: the k-th highest of the groups' maxima is reached by k rows
+    at least, so what lies below it is in no list. One pass for the maxima and one to compare.
+    """
+    n, asked = scores.shape
+    groups = max(_GROUPS, 4 * k)
+    if n < 4 * groups:
+        return _sorted_out(scores, k)
+    whole = n // groups * groups
+    maxima = scores[:whole].reshape(-1, groups, asked).max(axis=0)
+    floor = np.partition(maxima, groups - k, axis=0)[groups - k]
+    if np.isneginf(floor).any():  # fewer than k groups with a row that may be listed
+        return _sorted_out(scores, k)
+    hits = np.flatnonzero(scores >= floor)
+    rows, owners = np.divmod(hits, asked)
+    values = scores.reshape(-1)[hits]
+    order = np.lexsort((rows, -values, owners))
+    counts = np.bincount(owners, minlength=asked)
+    places = order[(np.cumsum(counts) - counts)[:, None] + np.arange(k)]
+    return rows[places], values[places]
+
+
+def _sorted_out(scores: Scores, k: int) -> tuple[Ranks, Scores]:
+    by_query = np.ascontiguousarray(scores.T)
+    rows = best(by_query, k)
+    return rows, np.take_along_axis(by_query, rows, axis=1)
 
 
 def _parts(n_queries: int, n_rows: int) -> Iterator[slice]:
@@ -138,14 +172,17 @@ def _parts(n_queries: int, n_rows: int) -> Iterator[slice]:
 
 
 def _exclude(scores: Scores, excluded: Excluded | None, among: Ints | None) -> None:
-    """-inf, in place, where a query excludes the row. among: (N,) rows of the columns."""
-    for line, rows in zip(scores, excluded or (), strict=False):
-        wanted = np.asarray(rows, dtype=np.int64)
-        if among is None:
-            columns = wanted[(wanted >= 0) & (wanted < len(line))]
-        else:
-            places = np.searchsorted(among, wanted)
-            inside = places < len(among)
-            inside[inside] = among[places[inside]] == wanted[inside]
-            columns = places[inside]
-        line[columns] = -np.inf
+    """-inf, in place, where a query excludes the row. scores: (N, Q); among: (N,) rows that
+    they are of."""
+    lists = [np.asarray(rows, dtype=np.int64) for rows in excluded or ()]
+    if not lists:
+        return
+    wanted = np.concatenate(lists)
+    owners = np.repeat(np.arange(len(lists)), [len(rows) for rows in lists])
+    if among is None:
+        places, inside = wanted, (wanted >= 0) & (wanted < len(scores))
+    else:
+        places = np.searchsorted(among, wanted)
+        inside = places < len(among)
+        inside[inside] = among[places[inside]] == wanted[inside]
+    scores[places[inside], owners[inside]] = -np.inf

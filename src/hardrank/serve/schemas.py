@@ -15,6 +15,12 @@ __all__ = [
     "Events",
     "EventsAck",
     "Health",
+    "HeldDecided",
+    "HeldDecision",
+    "HeldGroup",
+    "HeldList",
+    "HeldReview",
+    "HeldReviewList",
     "Id",
     "ItemAck",
     "ItemIn",
@@ -24,6 +30,12 @@ __all__ = [
     "QuarantineRow",
     "Ranked",
     "RecommendIn",
+    "ReviewAck",
+    "ReviewIn",
+    "Reviews",
+    "ReviewsAck",
+    "ReviewsDecided",
+    "ReviewsDecision",
     "ScoreIn",
     "Scored",
     "SwapIn",
@@ -146,7 +158,7 @@ class ItemLine(_Model):
 class ItemAck(_Model):
     item_id: str
     state: Literal["live", "quarantined", "deleted", "missing"]
-    reason: str = ""
+    reason: str = Field("", description="The guard that mended or holds it; see the quarantine.")
     recommendable: bool = Field(
         False, description="Live, and the model can rank it: from now on it may be listed."
     )
@@ -173,12 +185,14 @@ class Events(_Model):
 
 class EventAck(_Model):
     event_id: str
-    new: bool
+    new: bool = Field(description="Kept now.")
+    held: bool = Field(False, description="Held now: it counts when a person has admitted it.")
 
 
 class EventsAck(_Model):
     added: int
     known: int
+    held: int = Field(description="Events that wait for a person.")
     events: list[EventAck]
 
 
@@ -194,6 +208,9 @@ class QuarantineRow(_Model):
     score: float
     reason: str
     created: float
+    spans: list[tuple[str, int, int]] = Field(
+        description="(field, start, end) in characters of `after`: where the guard looked."
+    )
 
 
 class QuarantineList(_Model):
@@ -204,6 +221,97 @@ class QuarantineList(_Model):
 class Decided(_Model):
     id: int
     state: str
+
+
+class HeldGroup(_Model):
+    name: str = Field(description="Id of the item or user.")
+    events: int
+    users: int
+    items: int
+    first: int = Field(description="Earliest unix second that the events claim.")
+    last: int
+    score: float = Field(description="The worst; a half at the limit, 1 for the impossible.")
+    reason: str = Field(description="Of the latest.")
+    until: int = Field(description="Number of the latest event; see HeldDecision.")
+
+
+class HeldList(_Model):
+    waiting: int = Field(description="All events that wait.")
+    groups: list[HeldGroup]
+
+
+class HeldDecision(_Model):
+    """All events that wait of one item, or of one user."""
+
+    by: Literal["item", "user"]
+    name: Id
+    until: Annotated[int, Field(strict=True, ge=0, le=1 << 53)] | None = Field(
+        None, description="Of the list that was looked at: what came later waits on."
+    )
+
+
+class HeldDecided(_Model):
+    action: Literal["admit", "reject"]
+    events: int = Field(description="Decided now: 10,000 at most, ask again for more.")
+
+
+class ReviewIn(_Model):
+    review_id: Id = Field(description="The same id twice is one review.")
+    user_id: Id
+    item_id: Id
+    text: Text
+    time: Seconds = Field(description="Unix seconds.")
+    rating: Annotated[float, Field(ge=-1e6, le=1e6)] | None = Field(
+        None, description="In the shop's own stars or points."
+    )
+
+
+class Reviews(_Model):
+    reviews: Annotated[list[ReviewIn], Field(min_length=1, max_length=500)]
+
+
+class ReviewAck(_Model):
+    review_id: str
+    new: bool = Field(description="Kept now.")
+    held: bool = Field(False, description="Held now, until a person has decided.")
+
+
+class ReviewsAck(_Model):
+    added: int
+    known: int
+    held: int = Field(description="Reviews that wait for a person.")
+    reviews: list[ReviewAck]
+
+
+class HeldReview(_Model):
+    id: int
+    review_id: str
+    user_id: str
+    item_id: str
+    text: str
+    rating: float | None
+    time: int
+    received: int
+    score: float = Field(description="A half at the limit.")
+    reason: str
+
+
+class HeldReviewList(_Model):
+    waiting: int = Field(description="All reviews that wait.")
+    rows: list[HeldReview]
+    after: int | None = Field(description="Where the next page begins; null: no more.")
+
+
+class ReviewsDecision(_Model):
+    ids: Annotated[
+        list[Annotated[int, Field(strict=True, ge=1, le=1 << 53)]],
+        Field(min_length=1, max_length=500),
+    ] = Field(description="Numbers out of the list of those that wait.")
+
+
+class ReviewsDecided(_Model):
+    action: Literal["admit", "reject"]
+    ids: list[int] = Field(description="Decided now; the others did not wait.")
 
 
 class SwapIn(_Model):

@@ -3,7 +3,7 @@
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 from pydantic import TypeAdapter, ValidationError
 
 from hardrank.errors import ConfigError
-from hardrank.types import Count, Natural, NonNegative, Positive, spec
+from hardrank.types import Count, Natural, NonNegative, Positive, Share, spec
 
 __all__ = ["PREFIX", "Settings", "read_settings"]
 
@@ -28,8 +28,19 @@ class Settings:
     store: str = "sqlite:///hardrank.db"
     """SQLAlchemy address of the store. It may hold a password: it is never logged."""
     guard: str | None = None
-    """Folder of the guards that listings pass, as `hardrank guard fit` writes it; None admits
-    everything."""
+    """Folder of the guards that listings pass, as `hardrank guard fit` writes it; None: those
+    in the bundle, where it has some."""
+    authentic: Share = 0.0
+    """Texts that stand in the bundle pass the guards, too, when it is loaded: an item that they
+    would hold, with an authenticity below this, waits for a person. 0.5 is all that they would
+    hold, less only what they are surer of; 0 looks at nothing."""
+    event_guard: bool = True
+    """Hold events that look like bots, floods or wrong clocks until a person admits them."""
+    control: str | None = None
+    """Folder of the bundle of an undefended model, which the console's playground shows beside
+    the live one; None for no comparison."""
+    console: bool = True
+    """Serve the console, the page for people, at `/console`."""
     host: str = "127.0.0.1"
     """Address to listen at; 0.0.0.0 for all."""
     port: Annotated[int, Ge(1), Le(65535)] = 8000
@@ -51,10 +62,18 @@ class Settings:
     remembered: Natural = 10_000
     """Answers kept until the user, the catalogue or the bundle changes; 0 keeps none."""
     history_seconds: NonNegative = 30.0
-    """For how long a user's history is believed without asking the store: how late events
-    that another process took are seen. Events that this process took are seen at once."""
+    """For how long a user's history is believed while the store cannot be asked what is new.
+    Events that this process took are seen at once, those of other processes within about a
+    second."""
     patience: Positive = 5.0
     """Seconds that a request waits for the model before popularity answers."""
+    write_seconds: Positive = 120.0
+    """Seconds that a write of items may take; beyond, the model is said to hang, and who waits
+    gets a 503."""
+    max_items: Count = 2_000_000
+    """Items that there may be, deleted ones too; beyond, new ones are refused."""
+    arrival: Positive = 60.0
+    """Seconds that the head of a request may take to arrive, and again its body: 408 after."""
     drain: Positive = 10.0
     """Seconds that requests in flight may take to end, at a stop or a swap."""
     provider: str | None = None
@@ -68,6 +87,22 @@ class Settings:
     """Window in which versions of one listing are counted, and length of a refusal."""
     exact: Count = 100_000
     """Items up to which every item is scored; beyond, an approximate index proposes."""
+    watched: Natural = 200
+    """Lists a second that the monitors look at, a fair sample of all; 0 for none."""
+    watch_window: Count = 1_000
+    """Lists, and events, after which the share of each item is compared with its usual one."""
+    webhook: str | None = None
+    """Address that alarms are posted to; it may hold a token: it is never logged."""
+    webhook_secret: str | None = field(default=None, repr=False)
+    """What posts are signed with; needed with `webhook`."""
+    follow_seconds: NonNegative = 5.0
+    """How often the store is asked which bundle is promoted, and what other processes wrote of
+    items; 0 for never."""
+    prior: NonNegative = 0.0
+    """What the items gain that are popular now: 1 lifts an average item to the best score of a
+    request, 0 does nothing. Whoever can make many accounts can lift an item by it."""
+    prior_minutes: Positive = 30.0
+    """Half-life of an event in that popularity."""
 
 
 def read_settings(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, select, update
+from sqlalchemy import Connection, Row, Select, and_, exists, func, or_, select, update
 
 from hardrank.serve.database import CATALOGUE
 from hardrank.serve.draft import Draft, Entry, entry_of
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Shelf"]
 
 PAGE = 1000
+_LAST = select(func.max(items.c.change))
 
 
 class Shelf(Journal):
@@ -58,6 +59,47 @@ class Shelf(Journal):
                 return
             last = rows[-1].item_id
 
+    def items_since(self, change: int = 0, limit: int = PAGE) -> list[ItemRow]:
+        """Items of any state whose latest `change` is above that, in its order. Nothing appears
+        later below a number once seen."""
+        query = _rows().where(items.c.change > change).order_by(items.c.change).limit(limit)
+        return [_item(row) for row in self.database.read(lambda c: c.execute(query).all())]
+
+    def last_change(self) -> int:
+        """The largest `change` of an item; 0 where there is none."""
+        return int(self.database.read(lambda c: c.execute(_LAST).scalar()) or 0)
+
+    def number_of_items(self) -> int:
+        """Of any state."""
+        query = select(func.count()).select_from(items)
+        return int(self.database.read(lambda c: c.execute(query).scalar_one()))
+
+    def last_live(self, item_id: str) -> dict[str, str] | None:
+        """The latest text that ever stood, also of an item that is deleted; None where none
+        did. One that only waited, or was refused, never stood."""
+        mine = versions.c.item_id == checked_id(item_id, "item_id")
+        case = and_(
+            quarantine.c.item_id == versions.c.item_id, quarantine.c.version == versions.c.version
+        )
+        admitted = exists().where(case, quarantine.c.decision == "admit")
+        stood = or_(versions.c.action != "quarantine", admitted)
+        query = select(versions.c.shown).where(mine, stood).order_by(versions.c.version.desc())
+        found = self.database.read(lambda c: c.execute(query.limit(1)).scalar())
+        return None if found is None else loaded(found)
+
+    def standing(self, item_ids: Iterable[str]) -> set[str]:
+        """Those of the items that are live."""
+        asked, found = sorted({checked_id(name, "item_id") for name in item_ids}), set[str]()
+
+        def work(connection: Connection) -> set[str]:
+            for some in chunks(asked):
+                mine = items.c.item_id.in_(some)
+                query = select(items.c.item_id).where(mine, items.c.state == "live")
+                found.update(connection.execute(query).scalars())
+            return found
+
+        return self.database.read(work)
+
     def versions(self, item_id: str) -> list[VersionRow]:
         """All texts of an item, oldest first."""
         mine = versions.c.item_id == checked_id(item_id, "item_id")
@@ -83,7 +125,7 @@ class Shelf(Journal):
                 return False
             idle = draft.withdraw()
             self._supersede(connection, [(item_id, idle)] if idle else [])
-            replaced(connection, items, draft.row(self._now()))
+            replaced(connection, items, draft.row(self._now(), self._next_change(connection)))
             self._note(connection, who, "delete-item", item_id)
             return True
 
@@ -104,12 +146,17 @@ class Shelf(Journal):
                 cases += [entry.case(draft)] if state == "quarantined" else []
         touched = {str(row["item_id"]) for row in written}
         if written:
-            replaced(connection, items, *[drafts[name].row(now) for name in sorted(touched)])
+            rows = enumerate(sorted(touched), self._next_change(connection))
+            replaced(connection, items, *[drafts[name].row(now, n) for n, name in rows])
             connection.execute(versions.insert(), written)
         if cases:
             connection.execute(quarantine.insert(), cases)
         self._supersede(connection, idle)
         return states
+
+    def _next_change(self, connection: Connection) -> int:
+        """For who writes items and stands in their line until the commit."""
+        return int(connection.execute(_LAST).scalar() or 0) + 1
 
     def _supersede(self, connection: Connection, idle: list[tuple[str, int]]) -> None:
         for item_id, version in idle:
@@ -147,5 +194,5 @@ def _drafted() -> Select[Any]:
 def _item(row: Row[Any]) -> ItemRow:
     return ItemRow(
         row.item_id, row.state, loaded(row.shown), row.version, row.waiting, row.created,
-        row.updated,
+        row.updated, row.change,
     )  # fmt: skip

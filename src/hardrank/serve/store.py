@@ -19,18 +19,19 @@ except ModuleNotFoundError as missing:
     raise MissingExtra("sqlalchemy", "serve") from missing
 
 from hardrank.serve.database import Database
+from hardrank.serve.holding import Holding
 from hardrank.serve.keys import Keys
-from hardrank.serve.ledger import Ledger
 from hardrank.serve.records import Counts
 from hardrank.serve.review import Review
+from hardrank.serve.reviewing import Reviewing
 from hardrank.serve.schema import bring_up
 from hardrank.serve.tables import events, items, quarantine, reviews, tombstones
 
 __all__ = ["Store"]
 
 
-class Store(Ledger, Review, Keys):
-    """Events, items, quarantine, keys, settings and audit log of one service.
+class Store(Holding, Reviewing, Review, Keys):
+    """Events, reviews, items, quarantine, keys, settings and audit log of one service.
 
     Raises everywhere: `StoreUnavailable` when the database is away (after `patience`
     seconds of trying; the next call connects anew by itself), `StoreFull`,

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from hardrank.serve.catalogue import ItemSource, reads
 from hardrank.serve.engine import Engine
 from hardrank.serve.fallback import Popular
+from hardrank.serve.loading import forget_erased
+from hardrank.serve.store import Store
 
 __all__ = ["Live"]
 
@@ -63,6 +66,8 @@ class Live:
                 self._missed = []
             try:
                 new = self._load(folder)
+                for item_id, fields in new.beyond(self.popular.knows):
+                    self.popular.put_item(item_id, fields)
                 old = self._take_over(new)
             finally:
                 with self._gate:
@@ -80,9 +85,24 @@ class Live:
         self.popular.remove_item(item_id)
         self._tell(lambda engine: engine.remove_item(item_id))
 
+    def follow(self, item: ItemSource) -> bool:
+        """Bring an item to what the store holds of it; whether it read otherwise. What stands
+        so already costs nothing."""
+        stands, live = self.popular.fields(item.item_id), item.state == "live"
+        same = stands is None if not live else stands is not None and reads(stands, item.fields)
+        if not same and live:
+            self.popular.put_item(item.item_id, item.fields)
+        elif not same:
+            self.popular.remove_item(item.item_id)
+        return bool(self._tell(lambda engine: engine.overlay([item]))) or not same
+
     def forget_user(self, user_id: str) -> int:
         """Events of the bundle's log that are not used any more."""
         return self._tell(lambda engine: engine.forget_user(user_id))
+
+    def forget_erased(self, store: Store) -> int:
+        """The same for everybody whom the store erased. Raises `StoreError`."""
+        return self._tell(lambda engine: forget_erased(engine, store))
 
     def fields(self, item_id: str) -> dict[str, str] | None:
         """What a live item says."""
@@ -107,6 +127,9 @@ class Live:
                     with self._returned:
                         old, self._engine = self._engine, new
                         self.generation += 1
+                    for item_id in new.held:  # unless somebody has admitted it meanwhile
+                        if new.catalogue.row(item_id) is None:
+                            self.popular.remove_item(item_id)
                     return old
             for change in missed:
                 change(new)

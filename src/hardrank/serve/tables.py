@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
@@ -21,6 +22,8 @@ __all__ = [
     "audit",
     "cached",
     "events",
+    "held",
+    "held_reviews",
     "items",
     "keys",
     "metadata",
@@ -60,6 +63,29 @@ events = Table(
     sqlite_autoincrement=True,  # a number that an erasure freed never comes back
 )
 
+held = Table(
+    "held",
+    metadata,
+    Column("id", number(), primary_key=True, autoincrement=True),
+    Column("event_id", name(), nullable=False, unique=True),
+    Column("user_id", name(), nullable=False),
+    Column("item_id", name(), nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("kind", name(), nullable=False),
+    Column("weight", Double, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("decision", String(16)),
+    Column("decider", Text),
+    Column("decided", BigInteger),
+    Index("ix_held_user", "user_id", "decision"),
+    Index("ix_held_item", "item_id", "decision"),
+    sqlite_autoincrement=True,
+)
+"""Events that wait for a person, or that one refused: their ids stay known. Those that one
+admitted have moved to `events`."""
+
 reviews = Table(
     "reviews",
     metadata,
@@ -73,6 +99,26 @@ reviews = Table(
     Column("received", BigInteger, nullable=False),
     sqlite_autoincrement=True,
 )
+
+held_reviews = Table(
+    "held_reviews",
+    metadata,
+    Column("id", number(), primary_key=True, autoincrement=True),
+    Column("review_id", name(), nullable=False, unique=True),
+    Column("user_id", name(), nullable=False, index=True),
+    Column("item_id", name(), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("rating", Double),
+    Column("time", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("decision", String(16), index=True),
+    Column("decider", Text),
+    Column("decided", BigInteger),
+    sqlite_autoincrement=True,
+)
+"""As `held`, of reviews."""
 
 cached = Table(
     "cached",
@@ -93,7 +139,9 @@ items = Table(
     Column("latest", Integer, nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
+    Column("change", BigInteger, nullable=False, server_default=text("0"), index=True),
 )
+"""`change` is a new number, above all others, with every change of the item."""
 
 versions = Table(
     "versions",

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,6 +32,7 @@ class Watch:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = _safe(message.get("headers", ()))
             await send(message)
 
         self._metrics.in_flight.inc()
@@ -41,7 +43,7 @@ class Watch:
             if status:
                 raise
             status = 500
-            await refusal(500, "something went wrong on our side")(scope, receive, send)
+            await refusal(500, "something went wrong on our side")(scope, receive, sent)
         finally:
             self._metrics.in_flight.dec()
             self._note(scope, status, time.perf_counter() - began)
@@ -61,5 +63,14 @@ class Watch:
             )  # fmt: skip
 
 
+def _safe(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """No browser guesses what an answer is, and nobody on the way keeps it, where the route
+    says nothing else."""
+    out = list(headers)
+    said = {name.lower() for name, _ in out}
+    return out + [header for header in _SAFE if header[0] not in said]
+
+
+_SAFE = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 _READS = ("/v1/recommend", "/v1/score")

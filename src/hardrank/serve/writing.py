@@ -1,12 +1,12 @@
 """Statements that both databases know and SQLAlchemy spells for each by itself."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-__all__ = ["chunks", "fresh", "insert", "replaced"]
+__all__ = ["chunks", "fresh", "insert", "known", "replaced"]
 
 T = TypeVar("T")
 
@@ -24,6 +24,18 @@ def fresh(connection: Connection, table: Table, key: str, rows: list[dict[str, A
     """Insert the rows whose `key` is new; the keys that were."""
     statement = insert(connection, table).on_conflict_do_nothing(index_elements=[key])
     return set(connection.execute(statement.returning(table.c[key]), rows).scalars())
+
+
+def known(
+    connection: Connection, tables: Iterable[Table], key: str, values: Iterable[str]
+) -> set[str]:
+    """Those of the values that stand in the column `key` of one of the tables."""
+    found, asked = set[str](), sorted(values)
+    for table in tables:
+        for some in chunks(asked):
+            query = select(table.c[key]).where(table.c[key].in_(some))
+            found |= set(connection.execute(query).scalars())
+    return found
 
 
 def replaced(connection: Connection, table: Table, *rows: dict[str, Any]) -> None:

@@ -73,7 +73,8 @@ class Served:
 
 @contextmanager
 def served(bundle: Path, store: Path, *, wait: bool = True, **options: Any) -> Iterator[Served]:
-    """`create_app` in this process. options: settings, and `guard` and `loader`."""
+    """`create_app` in this process. options: settings, and `guard` and `loader`. Events may
+    be of any time: their guard is off unless `event_guard` says otherwise."""
     from starlette.testclient import TestClient
 
     from hardrank.serve.app import create_app
@@ -81,6 +82,7 @@ def served(bundle: Path, store: Path, *, wait: bool = True, **options: Any) -> I
     from hardrank.serve.store import Store
 
     app_options = {name: options.pop(name) for name in ("guard", "loader") if name in options}
+    options.setdefault("event_guard", False)
     opened = Store.open(store)
     keys = {role: opened.add_key(role, role) for role in ("read", "ingest", "review", "admin")}
     settings = Settings(bundle=str(bundle), store=f"sqlite:///{store}", **options)

@@ -4,13 +4,19 @@ from fastapi import APIRouter
 
 from hardrank.serve.routes import (
     bundle,
+    console,
     events,
     health,
+    held,
     items,
     metrics,
+    monitors,
     openapi,
+    overview,
+    playground,
     quarantine,
     recommend,
+    reviews,
     score,
     users,
 )
@@ -18,6 +24,8 @@ from hardrank.serve.routes import (
 __all__ = ["ROUTERS"]
 
 ROUTERS: tuple[APIRouter, ...] = (
-    recommend.router, score.router, items.router, items.bulk, events.router, quarantine.router,
-    users.router, bundle.router, metrics.router, openapi.router, health.router,
+    recommend.router, score.router, items.router, items.bulk, events.router, held.router,
+    reviews.router, reviews.waiting,
+    quarantine.router, users.router, bundle.router, metrics.router, openapi.router, health.router,
+    monitors.router, overview.router, playground.router, console.router,
 )  # fmt: skip

@@ -6,6 +6,7 @@ from fastapi import Request
 
 from hardrank.errors import BundleError
 from hardrank.serve.answers import Json, Refused
+from hardrank.serve.errors import Untold
 from hardrank.serve.guarded_route import guarded, key_of
 from hardrank.serve.schemas import SwapIn, Swapped
 from hardrank.serve.service import Service
@@ -17,12 +18,17 @@ router = guarded("admin", "bundle")
 
 @router.post("/v1/bundle", response_model=Swapped)
 async def swap(asked: SwapIn, request: Request) -> Json:
-    """Load a bundle that lies beside the live one (a folder name), and answer from it. 409: it
-    is incomplete or altered, and the old one serves on."""
+    """Load a bundle that lies beside the live one (a folder name), and answer from it, also
+    after a restart; other services on this store follow. 409: it is incomplete or altered, and
+    the old one serves on. 503 where the error says that the bundle answers here: the store could
+    not be told, which is tried again."""
     service: Service = request.app.state.service
     folder = _beside(Path(service.settings.bundle), asked.bundle)
     try:
-        seconds = await service.swap(folder)
+        seconds = await service.go_over(folder, key_of(request).id)
+    except Untold:
+        why = "the bundle answers here, but the store could not be told: send this again"
+        raise Refused(503, why, Retry_After="5") from None
     except (BundleError, OSError):
         raise Refused(409, "the bundle is missing, incomplete or altered") from None
     digest = service.live.digest

@@ -16,14 +16,21 @@ router = guarded("ingest", "events", bulk=True)
 @router.post("/v1/events", response_model=EventsAck)
 async def add(asked: Events, request: Request) -> Json:
     """What users did. All are on the disk when this answers; sending them again changes
-    nothing, so send again whatever was not answered."""
+    nothing, so send again whatever was not answered. Held events count when a person has
+    admitted them."""
     service: Service = request.app.state.service
     events = [
         EventIn(e.event_id, e.user_id, e.item_id, e.time, e.kind, e.weight) for e in asked.events
     ]
-    new = await service.on_store(service.store.add_events, events)
-    service.learned_of({e.user_id for e, fresh in zip(events, new, strict=True) if fresh})
-    service.metrics.events.labels("yes").inc(sum(new))
-    service.metrics.events.labels("no").inc(len(new) - sum(new))
-    acks = [{"event_id": e.event_id, "new": fresh} for e, fresh in zip(events, new, strict=True)]
-    return Json({"added": sum(new), "known": len(new) - sum(new), "events": acks})
+    taken = await service.on_events(service.events.take, events)
+    service.learned_of({e.user_id for e, what in zip(events, taken, strict=True) if what == "kept"})
+    counts = {what: taken.count(what) for what in ("kept", "known", "held")}
+    for label, what in (("yes", "kept"), ("no", "known"), ("held", "held")):
+        service.metrics.events.labels(label).inc(counts[what])
+    acks = [
+        {"event_id": e.event_id, "new": what == "kept", "held": what == "held"}
+        for e, what in zip(events, taken, strict=True)
+    ]
+    return Json({
+        "added": counts["kept"], "known": counts["known"], "held": counts["held"], "events": acks,
+    })  # fmt: skip

@@ -11,6 +11,7 @@ from hardrank.errors import DataError
 from hardrank.serve.answers import Json, Refused
 from hardrank.serve.guarded_route import guarded, key_of
 from hardrank.serve.ingest import Put
+from hardrank.serve.records import KeyRow
 from hardrank.serve.schemas import Id, ItemAck, ItemIn, ItemLine, ItemOut
 from hardrank.serve.service import Service
 
@@ -31,7 +32,7 @@ async def put(item_id: ItemId, item: ItemIn, request: Request) -> Json:
     person, and what stood before still stands."""
     service: Service = request.app.state.service
     _needs_a_catalogue(service)
-    done = await _put(service, [(item_id, item.fields)], key_of(request).id)
+    done = await _put(service, [(item_id, item.fields)], key_of(request))
     return Json(_told(done[0]))
 
 
@@ -73,17 +74,22 @@ async def delete(item_id: ItemId, request: Request) -> Json:
     },
 )
 async def many(request: Request) -> Json:
-    """Each line stands for itself: a bad one is refused, the others are done, in order."""
+    """Each line stands for itself: a bad one is refused, the others are done, in order. Each counts
+    against the key's quota."""
     service: Service = request.app.state.service
     _needs_a_catalogue(service)
-    lines = (await request.body()).split(b"\n")
+    body = await request.body()
+    if body.count(b"\n") > _LINES:  # not to split 16 MB of empty lines
+        raise Refused(422, f"give 1 to {_LINES} lines")
+    lines = body.split(b"\n")
     if lines and not lines[-1].strip():
         lines.pop()
     if not 1 <= len(lines) <= _LINES:
         raise Refused(422, f"give 1 to {_LINES} lines")
+    await service.door.charge(key_of(request), len(lines) - 1)
     out: list[dict[str, Any]] = [{} for _ in lines]
     for group in _groups(lines, out):
-        await _do(service, group, out, key_of(request).id)
+        await _do(service, group, out, key_of(request))
     answer = Json(b"\n".join(map(orjson.dumps, out)) + b"\n")
     answer.headers["content-type"] = "application/x-ndjson"
     return answer
@@ -127,21 +133,21 @@ def _read(raw: bytes) -> ItemLine | str:
 
 
 async def _do(
-    service: Service, group: list[tuple[int, ItemLine]], out: list[dict[str, Any]], who: str
+    service: Service, group: list[tuple[int, ItemLine]], out: list[dict[str, Any]], key: KeyRow
 ) -> None:
     if group[0][1].delete:
         for n, line in group:
-            there = await service.on_writer(service.ingest.delete, line.item_id, who)
+            there = await service.on_writer(service.ingest.delete, line.item_id, key.id)
             state = _gone(line.item_id) if there else _gone(line.item_id, "missing")
             out[n] = {"line": n + 1, **state}
         return
     wanted = [(line.item_id, line.fields or {}) for _, line in group]
     try:
-        done = await _put(service, wanted, who)
+        done = await _put(service, wanted, key)
     except DataError as error:  # a text that the store does not take: each on its own
         if len(group) > 1:
             for one in group:
-                await _do(service, [one], out, who)
+                await _do(service, [one], out, key)
             return
         out[group[0][0]] = {"line": group[0][0] + 1, "state": "refused", "reason": str(error)}
         return
@@ -149,21 +155,26 @@ async def _do(
         out[n] = {"line": n + 1, **_told(put)}
 
 
-async def _put(service: Service, wanted: list[tuple[str, dict[str, str]]], who: str) -> list[Put]:
+async def _put(
+    service: Service, wanted: list[tuple[str, dict[str, str]]], key: KeyRow
+) -> list[Put]:
     for item_id, fields in wanted:
-        if service.probes.wrote(who, item_id, fields):
+        if service.probes.wrote(key.name, item_id, fields):
             service.metrics.probes.inc()
-            await service.on_store(service.store.note, who, "probing", item_id)
+            await service.on_store(service.store.note, key.id, "probing", item_id)
     done = await service.on_writer(service.ingest.put, wanted)
+    service.watching.wrote(wanted, done)
     for put in done:
         service.metrics.items.labels(put.state, put.verdict.guard).inc()
     return done
 
 
 def _told(put: Put) -> dict[str, Any]:
-    reason = put.verdict.reason if put.verdict.action != "admit" else ""
+    """Which guard objects, not by how much: scores and places are for reviewers, since they
+    would lead whoever tunes a text."""
+    guard = put.verdict.guard if put.verdict.action != "admit" else ""
     return {
-        "item_id": put.item_id, "state": put.state, "reason": reason,
+        "item_id": put.item_id, "state": put.state, "reason": guard,
         "recommendable": put.recommendable,
     }  # fmt: skip
 

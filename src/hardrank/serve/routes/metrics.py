@@ -19,5 +19,6 @@ async def metrics(request: Request) -> Response:
     service: Service = request.app.state.service
     engine = service.live.engine
     service.metrics.ready.set(engine is not None)
+    service.metrics.standing.set(len(service.watching.standing()))
     service.metrics.live.set(0 if engine is None else engine.live_items)
     return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -1,6 +1,7 @@
 """`/v1/quarantine`: what waits for a person."""
 
 import re
+from collections import Counter
 from difflib import SequenceMatcher
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,8 @@ router = guarded("review", "quarantine")
 _TOKEN = re.compile(r"\s+|\w+|[^\w\s]")
 _TOKENS = 400
 """Tokens compared of each side; texts beyond are shown as one piece."""
+_PAIRS = 4_000
+"""As `_TOKENS`, for texts that repeat themselves: a seller could make a reviewer wait."""
 
 
 @router.get("/v1/quarantine", response_model=QuarantineList)
@@ -29,9 +32,13 @@ async def waiting(
 ) -> Json:
     """Cases that wait, oldest first, each with what would change."""
     service: Service = request.app.state.service
-    rows = await service.on_store(service.store.quarantine, limit, after)
-    last = rows[-1].id if len(rows) == limit else None
-    return Json({"rows": [_told(row) for row in rows], "after": last})
+
+    def work() -> dict[str, Any]:  # texts are compared away from the event loop
+        rows = service.store.quarantine(limit, after)
+        last = rows[-1].id if len(rows) == limit else None
+        return {"rows": [_told(row) for row in rows], "after": last}
+
+    return Json(await service.on_store(work))
 
 
 @router.post("/v1/quarantine/{case}/{action}", response_model=Decided)
@@ -53,10 +60,10 @@ def pieces(before: str, after: str) -> list[tuple[str, str]]:
     """(`same`, `removed` or `added`; text) by words; put together without the removed they
     are `after`, without the added `before`."""
     a, b = _TOKEN.findall(before), _TOKEN.findall(after)
-    if len(a) > _TOKENS or len(b) > _TOKENS:
+    if len(a) > _TOKENS or len(b) > _TOKENS or _pairs(a, b) > _PAIRS:
         return [("removed", before), ("added", after)] if before != after else [("same", after)]
     out = list[tuple[str, str]]()
-    for kind, a0, a1, b0, b1 in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+    for kind, a0, a1, b0, b1 in SequenceMatcher(str.isspace, a, b, autojunk=False).get_opcodes():
         if kind == "equal":
             out.append(("same", "".join(a[a0:a1])))
             continue
@@ -65,6 +72,12 @@ def pieces(before: str, after: str) -> list[tuple[str, str]]:
         if b1 > b0:
             out.append(("added", "".join(b[b0:b1])))
     return out
+
+
+def _pairs(a: list[str], b: list[str]) -> int:
+    """Equal tokens, each with each: what the comparison has to go through again and again."""
+    left, right = Counter(a), Counter(b)
+    return sum(n * right[token] for token, n in left.items() if not token.isspace())
 
 
 def _told(row: QuarantineRow) -> dict[str, Any]:
@@ -77,4 +90,5 @@ def _told(row: QuarantineRow) -> dict[str, Any]:
             if before.get(name, "") != row.after.get(name, "")
         },
         "guard": row.guard, "score": row.score, "reason": row.reason, "created": row.created,
+        "spans": [list(span) for span in row.spans],
     }  # fmt: skip

@@ -25,8 +25,9 @@ async def recommend(asked: RecommendIn, request: Request) -> Json:
     """
     service: Service = request.app.state.service
     body = await request.body()
+    turn = None if asked.user_id is None else service.histories.turn(asked.user_id)
     history, fresh = await the_past(service, asked)
-    stamp = service.stamp(asked.user_id)
+    stamp = service.stamp(asked.user_id, turn)
     ask = Ask(
         history=history, user_id=asked.user_id, text=asked.text, k=asked.k,
         filters={name: tuple(values) for name, values in asked.filters.items()},
@@ -40,8 +41,8 @@ async def recommend(asked: RecommendIn, request: Request) -> Json:
         found = await service.recommend(ask)
     except Unsupported as error:
         raise Refused(422, str(error)) from None
-    service.probes.looked(key_of(request).id)
-    answer = Json(_told(found))
+    service.probes.looked(key_of(request).name)
+    answer = Json(found.json or _told(found))
     if found.source == "model":
         service.remember(body, asked.user_id, stamp, bytes(answer.body))
     return answer

@@ -25,6 +25,6 @@ async def score(asked: ScoreIn, request: Request) -> Json:
         scores, source = await service.score(ask, asked.items)
     except Unsupported as error:
         raise Refused(422, str(error)) from None
-    service.probes.looked(key_of(request).id)
+    service.probes.looked(key_of(request).name)
     digest = service.live.digest[:12] if source == "model" else ""
     return Json({"scores": scores, "source": source, "bundle": digest})

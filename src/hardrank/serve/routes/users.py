@@ -27,6 +27,6 @@ async def erase(user_id: Annotated[Id, Path()], request: Request) -> Json:
         return asdict(service.store.erase_user(user_id, who=key_of(request).id))
 
     removed = await service.on_store(work)
-    removed["bundled"] = service.erased(user_id)
+    removed["bundled"] = await service.erased(user_id)
     tell("erased", user=hashed(user_id))
     return Json({"user_id": user_id, "removed": removed})
