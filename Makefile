@@ -1,6 +1,7 @@
 # Everything sets itself up: a fresh machine needs python3 >= 3.11 and make.
 #
 #   make demo    install, then run the embedded marketplace end to end into runs/demo
+#   make serve   put the demo's bundle online at http://127.0.0.1:8000, with a key for it
 #   make test    install with developer tools, lint, type-check, check layers, run all tests
 #   make check   the same without the tests
 #   make advisories   look the installed packages up in the public list of known holes
@@ -25,7 +26,7 @@ TESTS ?= tests
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
-.PHONY: demo test check advisories format clean help
+.PHONY: demo serve test check advisories format clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -33,6 +34,17 @@ help:
 
 demo: $(VENV)/.installed
 	$(BIN)/hardrank run examples/demo.toml --out runs/demo
+
+# The key is printed once; every start makes another one.
+serve: $(VENV)/.installed-serve
+	@test -d runs/demo/control || $(MAKE) demo
+	@test -d runs/demo/guarded || { \
+	    $(BIN)/hardrank guard fit examples/guards/demo.toml --out runs/demo/guards && \
+	    $(BIN)/hardrank guard attach runs/demo/guards runs/demo/bundle -o runs/demo/guarded --gate; }
+	@echo "a key that opens everything, shown once:"
+	@$(BIN)/hardrank keys add make-serve --role admin --store sqlite:///runs/demo/shop.db
+	HARDRANK_SERVE_CONTROL=runs/demo/control \
+	    $(BIN)/hardrank serve runs/demo/guarded --store sqlite:///runs/demo/shop.db
 
 # One thread a worker: more only fight for the same cores.
 test: check
@@ -77,6 +89,10 @@ $(VENV)/.torch: $(VENV)/.created $(CONSTRAINTS)
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-serve: $(VENV)/.installed
+	$(PIP) -e '.[serve]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

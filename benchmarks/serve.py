@@ -1,17 +1,20 @@
 """Throughput of `/v1/recommend` beside an empty FastAPI handler with the same payload.
 
-Both are served by uvicorn with the same settings, one process each; one client at a time
-keeps as many connections busy as told, on the same machine. The two take turns, so that a
-busy minute hits both. Three arms: `recommend` as it is shipped, `anew` with no answer given
-twice (every request is ranked by the model), and `empty`, which parses the same request and
-sends an answer of the same length.
+All are served by uvicorn with the same settings, one process each; one client at a time keeps
+as many connections busy as told, on the same machine. Every round gives each arm its turn, so
+that a busy minute hits all, and ratios are medians over rounds. Arms: `recommend` as it is
+shipped, `anew` with no answer given twice (every request is ranked by the model), `mixed` as
+shipped with every tenth request an event that is written, and `empty`, which parses the same
+request and sends an answer of the same length. Beside the rates stands what each request costs
+the server in CPU time, on the event loop's thread and on all others.
 
-python benchmarks/serve.py --seconds 600
+python benchmarks/serve.py --seconds 600 --others 100
 """
 
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -19,16 +22,41 @@ import subprocess
 import sys
 import tempfile
 import time
+from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import write_result
+from common import RESULTS, write_result, write_table
 
 AIM = 0.6
-ARMS = ("empty", "recommend", "anew")
+OURS = ("recommend", "anew", "mixed")
+ARMS = ("empty", *OURS)
 _ROUND = 5.0
-"""Seconds that an arm runs at a time."""
+"""Seconds that an arm other than `recommend` runs at a time."""
+_EVERY = 10
+"""Of the requests of `mixed`, one in so many is an event."""
+
+
+@dataclass
+class _Arm:
+    """One server, and what became of the requests to it."""
+
+    port: int
+    pid: int
+    requests: Iterator[bytes]
+    seconds: float
+    """Of each turn."""
+    took: "array[float]" = field(default_factory=lambda: array("f"))
+    """Seconds of each request."""
+    rates: list[float] = field(default_factory=list)
+    """Requests a second, by round."""
+    errors: int = 0
+    wall: float = 0.0
+    cpu: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    """Seconds of the event loop's thread, and of all other threads."""
+    client: float = 0.0
 
 
 def main() -> None:
@@ -36,26 +64,45 @@ def main() -> None:
     if args.empty is not None:
         _serve_empty(*args.empty)
         return
+    if args.join:
+        _join(args)
+        return
+    rounds = max(1, round(args.others / _ROUND))
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
-        bundle = _bundle(Path(folder), args.items, args.users)
-        key, ports = _key(Path(folder)), {arm: _free_port() for arm in ARMS}
-        for arm in ("recommend", "anew"):
-            running.enter_context(_ours(bundle, Path(folder), ports[arm], anew=arm == "anew"))
-        requests = [_request(key, f"u{n}") for n in range(args.users)]
-        answer = asyncio.run(_one(ports["recommend"], requests[0]))
-        running.enter_context(_empty(ports["empty"], len(answer)))
-        asyncio.run(_one(ports["empty"], requests[0]))
-        asyncio.run(_warm((ports["recommend"], ports["anew"]), requests))
-        found = _turns(ports, requests, args.seconds, args.connections)
-    _report(found, args)
+        bundle, users = _bundle(Path(folder), args.items, args.users), args.users
+        arms = dict[str, _Arm]()
+        for name in OURS:
+            port, key = _free_port(), _key(Path(folder), name)
+            pid = running.enter_context(_ours(bundle, Path(folder), port, name))
+            asked = [_request(key, f"u{n}") for n in range(users)]
+            answer = asyncio.run(_one(port, asked[0]))
+            asyncio.run(_warm(port, asked))
+            stream = _with_events(key, asked) if name == "mixed" else itertools.cycle(asked)
+            seconds = args.seconds if name == "recommend" else args.others
+            arms[name] = _Arm(port, pid, stream, seconds / rounds)
+        port = _free_port()
+        pid = running.enter_context(_empty(port, len(answer)))
+        asyncio.run(_one(port, asked[0]))
+        arms["empty"] = _Arm(port, pid, itertools.cycle(asked), args.others / rounds)
+        for _ in range(rounds):
+            for name in ARMS:
+                _turn(arms[name], args.connections)
+    _report(arms, args)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=600.0, help="of each arm")
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=600.0, help="of the arm 'recommend'")
+    parser.add_argument("--others", type=float, default=100.0, help="seconds of each other arm")
     parser.add_argument("--items", type=int, default=10_000)
     parser.add_argument("--users", type=int, default=2_000, help="who ask, one after another")
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--faults", action="store_true", help="run serve_faults.py, too")
+    parser.add_argument("--merge", type=Path, help="JSON list of faults, measured before")
+    parser.add_argument(
+        "--join", action="store_true",
+        help="measure nothing: put index.json and --merge into the result that is kept",
+    )  # fmt: skip
     parser.add_argument("--trial", action="store_true", help="print, write nothing")
     parser.add_argument("--empty", nargs=2, type=int, metavar=("PORT", "BYTES"), help="internal")
     return parser.parse_args()
@@ -74,36 +121,39 @@ def _bundle(folder: Path, items: int, users: int) -> Path:
     return folder / "bundle"
 
 
-def _key(folder: Path) -> str:
+def _key(folder: Path, arm: str) -> str:
+    """Of an admin: `mixed` writes events."""
     from hardrank.serve.store import Store
 
-    with Store.open(folder / "store.db") as store:
-        return store.add_key("benchmark", "read")
+    with Store.open(folder / f"{arm}.db") as store:
+        return store.add_key("benchmark", "admin")
 
 
 @contextlib.contextmanager
-def _ours(bundle: Path, folder: Path, port: int, *, anew: bool) -> Iterator[None]:
-    limits = {"RATE": "1e9", "BURST": "1000000000", "REMEMBERED": "0" if anew else "10000"}
+def _ours(bundle: Path, folder: Path, port: int, arm: str) -> Iterator[int]:
+    """The process id."""
+    kept = "0" if arm == "anew" else "10000"
+    limits = {"RATE": "1e9", "BURST": "1000000000", "REMEMBERED": kept}
     more = {f"HARDRANK_SERVE_{name}": value for name, value in limits.items()}
     command = [sys.executable, "-m", "hardrank.cli.main", "serve", str(bundle), "--port",
-               str(port), "--store", f"sqlite:///{folder / 'store.db'}"]  # fmt: skip
-    with _process(command, more):
+               str(port), "--store", f"sqlite:///{folder / arm}.db"]  # fmt: skip
+    with _process(command, more) as pid:
         _wait(port)
-        yield
+        yield pid
 
 
 @contextlib.contextmanager
-def _empty(port: int, size: int) -> Iterator[None]:
-    with _process([sys.executable, __file__, "--empty", str(port), str(size)], {}):
-        yield
+def _empty(port: int, size: int) -> Iterator[int]:
+    with _process([sys.executable, __file__, "--empty", str(port), str(size)], {}) as pid:
+        yield pid
 
 
 @contextlib.contextmanager
-def _process(command: list[str], more: dict[str, str]) -> Iterator[None]:
+def _process(command: list[str], more: dict[str, str]) -> Iterator[int]:
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env={**os.environ, **threads, **more})
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(30)
@@ -130,12 +180,27 @@ def _serve_empty(port: int, size: int) -> None:
 
 
 def _request(key: str, user: str) -> bytes:
-    body = json.dumps({"user_id": user, "k": 10}).encode()
+    return _post(key, "/v1/recommend", {"user_id": user, "k": 10})
+
+
+def _post(key: str, path: str, said: dict[str, Any]) -> bytes:
+    body = json.dumps(said).encode()
     head = (
-        f"POST /v1/recommend HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def _with_events(key: str, asked: list[bytes]) -> Iterator[bytes]:
+    """Every tenth request tells what a user did; that user's next list counts it."""
+    for n in itertools.count():
+        if n % _EVERY:
+            yield asked[n % len(asked)]
+            continue
+        event = {"event_id": f"e{n}", "user_id": f"u{n // 7 % len(asked)}",
+                 "item_id": f"i{n // 3 % 1000}", "time": int(time.time())}  # fmt: skip
+        yield _post(key, "/v1/events", {"events": [event]})
 
 
 class _Connection(asyncio.Protocol):
@@ -210,11 +275,10 @@ async def _one(port: int, request: bytes) -> bytes:
     sys.exit(f"nobody answers at port {port}")
 
 
-async def _warm(ports: tuple[int, ...], requests: list[bytes]) -> None:
+async def _warm(port: int, requests: list[bytes]) -> None:
     """Every user asks once, so that histories are read from the store before, not within."""
-    for port in ports:
-        for request in requests:
-            await _one(port, request)
+    for request in requests:
+        await _one(port, request)
 
 
 def _wait(port: int) -> None:
@@ -229,63 +293,120 @@ def _wait(port: int) -> None:
     sys.exit("the service was not ready within two minutes")
 
 
-def _turns(
-    ports: dict[str, int], requests: list[bytes], seconds: float, connections: int
-) -> dict[str, dict[str, Any]]:
-    import itertools
-
+def _turn(arm: _Arm, connections: int) -> None:
     import uvloop
 
-    out: dict[str, dict[str, Any]] = {a: {"s": [], "errors": 0, "wall": 0.0} for a in ARMS}
-    streams = {arm: itertools.cycle(requests) for arm in ARMS}
-    rounds = max(1, round(seconds / _ROUND))
-    for _ in range(rounds):
-        for arm in ARMS:
-            begun = time.perf_counter()
-            took, errors = uvloop.run(
-                _load(ports[arm], streams[arm], seconds / rounds, connections)
-            )
-            out[arm]["wall"] += time.perf_counter() - begun
-            out[arm]["s"] += took
-            out[arm]["errors"] += errors
-    return out
+    before, spent, begun = _cpu(arm.pid), time.process_time(), time.perf_counter()
+    took, errors = uvloop.run(_load(arm.port, arm.requests, arm.seconds, connections))
+    wall = time.perf_counter() - begun
+    arm.client += time.process_time() - spent
+    arm.cpu = [a + y - x for a, x, y in zip(arm.cpu, before, _cpu(arm.pid), strict=True)]
+    arm.took.extend(took)
+    arm.errors += errors
+    arm.wall += wall
+    arm.rates.append(len(took) / wall)
 
 
-def _report(found: dict[str, dict[str, Any]], args: argparse.Namespace) -> None:
-    import numpy as np
+def _cpu(pid: int) -> tuple[float, float]:
+    """CPU seconds of a process: its first thread, where the event loop runs, and the others."""
+    first = _ticks(Path(f"/proc/{pid}/task/{pid}/stat"))
+    tick = os.sysconf("SC_CLK_TCK")
+    return first / tick, (_ticks(Path(f"/proc/{pid}/stat")) - first) / tick
 
-    figures = {}
-    for arm, row in found.items():
-        p50, p99 = (float(np.percentile(row["s"], q)) * 1000 for q in (50, 99))
-        figures[arm] = {
-            "requests_per_second": round(len(row["s"]) / row["wall"], 1),
-            "p50_ms": round(p50, 2), "p99_ms": round(p99, 2),
-            "errors": row["errors"], "requests": len(row["s"]), "seconds": round(row["wall"], 1),
-        }  # fmt: skip
-    rates = {arm: row["requests_per_second"] for arm, row in figures.items()}
-    ratio, anew = rates["recommend"] / rates["empty"], rates["anew"] / rates["empty"]
+
+def _ticks(stat: Path) -> int:
+    words = stat.read_text().rsplit(")", 1)[1].split()
+    return int(words[11]) + int(words[12])
+
+
+def _report(arms: dict[str, _Arm], args: argparse.Namespace) -> None:
+    figures: dict[str, Any] = {name: _figures(arm) for name, arm in arms.items()}
+    ratios = {name: _ratio(arms[name], arms["empty"]) for name in OURS}
+    cpu = {name: figures["empty"]["cpu_us"] / figures[name]["cpu_us"] for name in OURS}
     if args.trial:
-        print(json.dumps({"ratio": ratio, "ratio_anew": anew, **figures}, indent=1))
+        print(json.dumps({"ratios": ratios, "cpu_ratios": cpu, **figures}, indent=1))
         return
-    errors = sum(row["errors"] for row in figures.values())
+    ours, errors = figures["recommend"], sum(figures[name]["errors"] for name in ARMS)
     write_result(
         "serve",
-        claim=f"/v1/recommend over {args.items:,} items at {rates['recommend']:,.0f} requests a "
-        f"second, {ratio:.0%} of an empty FastAPI handler ({anew:.0%} where every request is "
-        f"ranked anew), p99 {figures['recommend']['p99_ms']} ms, {errors} errors",
-        command=f"python benchmarks/serve.py --seconds {args.seconds:g} --items {args.items} "
-        f"--users {args.users} --connections {args.connections}",
-        ratio=ratio,
+        claim=f"/v1/recommend over {args.items:,} items for {ours['seconds']:,.0f} s at "
+        f"{ours['requests_per_second']:,.0f} requests a second, {ratios['recommend']:.0%} of an "
+        f"empty FastAPI handler ({ratios['anew']:.0%} where every request is ranked anew, "
+        f"{ratios['mixed']:.0%} with a tenth of the requests events that are written), p99 "
+        f"{ours['p99_ms']} ms, {errors} errors",
+        command=f"python benchmarks/serve.py --seconds {args.seconds:g} --others {args.others:g} "
+        f"--items {args.items} --users {args.users} --connections {args.connections}",
+        ratio=ratios["recommend"],
         ratio_means="requests a second, the service over an empty FastAPI handler",
-        ratios={"ratio_anew": anew},
+        ratios={
+            **{f"ratio_{name}": ratios[name] for name in OURS[1:]},
+            **{f"cpu_ratio_{name}": cpu[name] for name in OURS},
+        },
         aim=AIM,
-        figures=figures,
+        figures=_summary(figures) | _besides(args),
         method="uvicorn with uvloop and httptools, one process an arm, one thread of BLAS; the "
-        f"client on the same machine keeps {args.connections} connections busy; arms take turns "
-        f"of {_ROUND:g} s; {args.users} users ask in turn for 10 items, each once before "
-        "the start; `anew` remembers no answers; the empty handler "
-        "parses the same request and sends as many bytes",
+        f"client on the same machine keeps {args.connections} connections busy; in each round "
+        f"every arm has a turn ({_ROUND:g} s, `recommend` longer), and a ratio is the median "
+        f"over rounds; cpu ratios compare the server's CPU time a request; {args.users} users "
+        "ask in turn for 10 items, each once before the start; `anew` remembers no answers; one "
+        f"in {_EVERY} requests of `mixed` is an event on the disk; the empty handler parses the "
+        "same request and sends as many bytes",
     )
+
+
+def _summary(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures of the service as it is shipped first."""
+    ours = figures["recommend"]
+    errors = sum(figures[name]["errors"] for name in ARMS)
+    short = {"errors": errors, "p50_ms": ours["p50_ms"], "p99_ms": ours["p99_ms"]}
+    return {**short, "duration_s": ours["seconds"], **figures}
+
+
+def _join(args: argparse.Namespace) -> None:
+    """The load, the index and the faults are measured one after another, not at once."""
+    kept = json.loads((RESULTS / "serve.json").read_text(encoding="utf-8"))
+    kept["figures"] = _summary(kept["figures"]) | _besides(args)
+    text = json.dumps(kept, indent=1, ensure_ascii=False, allow_nan=False)
+    (RESULTS / "serve.json").write_text(text + "\n", encoding="utf-8")
+    write_table()
+
+
+def _figures(arm: _Arm) -> dict[str, float]:
+    """Rates, times, and microseconds of CPU for each request."""
+    import numpy as np
+
+    n, seconds = len(arm.took), np.frombuffer(arm.took, dtype=np.float32)
+    p50, p99 = (float(np.percentile(seconds, q)) * 1000 for q in (50, 99))
+    loop, others, client = (round(1e6 * s / n, 1) for s in (*arm.cpu, arm.client))
+    return {
+        "requests_per_second": round(n / arm.wall, 1), "p50_ms": round(p50, 2),
+        "p99_ms": round(p99, 2), "errors": arm.errors, "requests": n,
+        "seconds": round(arm.wall, 1), "cpu_us": round(loop + others, 1),
+        "cpu_us_event_loop": loop, "cpu_us_other_threads": others, "cpu_us_client": client,
+    }  # fmt: skip
+
+
+def _ratio(arm: _Arm, empty: _Arm) -> float:
+    import numpy as np
+
+    return float(np.median([a / b for a, b in zip(arm.rates, empty.rates, strict=True)]))
+
+
+def _besides(args: argparse.Namespace) -> dict[str, Any]:
+    """What other scripts found: recall of the index, and answers under faults."""
+    out = dict[str, Any]()
+    index = RESULTS / "index.json"
+    if index.exists():
+        found = json.loads(index.read_text(encoding="utf-8"))["figures"]
+        out["recall"] = found["index"]["recall_at_10"]
+        out["index"] = {"items": found["items"], **found["index"]}
+    if args.merge is not None:
+        out["faults"] = json.loads(args.merge.read_text(encoding="utf-8"))
+    elif args.faults:
+        from serve_faults import fault_rows
+
+        out["faults"] = fault_rows()
+    return out
 
 
 def _free_port() -> int:

@@ -314,6 +314,17 @@ def test_half_a_bundle_never_appears(tmp_path: Path, saved: Callable[[str], Save
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
 
 
+@pytest.mark.parametrize("size", [1 << 27, 1 << 40, (1 << 64) - 1])
+def test_a_header_that_would_fill_memory_is_refused(size: int, tmp_path: Path) -> None:
+    """The first eight bytes say how long the header is: up to 2^64, whatever the file holds."""
+    path = tmp_path / "a.safetensors"
+    with path.open("wb") as file:
+        file.write(size.to_bytes(8, "little") + b"{")
+        file.truncate(min(size, (1 << 27) + 16) + 8)  # a hole: no disk is used
+    with pytest.raises(BundleError, match="not readable as safetensors"):
+        load_arrays(path)
+
+
 def test_arrays_round_trip(tmp_path: Path) -> None:
     arrays: dict[str, Any] = {
         "words": np.array(["red", "", "ütf 茶", "a\x1fb\nc", "  "]),

@@ -1,6 +1,7 @@
 """Fitting and measuring guards (S0-29, S1-03, S4-06)."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hardrank.context import RunContext
 from hardrank.errors import ConfigError, DataError
 from hardrank.experiment.guard import fit_guards, scan_listings
 from hardrank.experiment.guard_listings import read_listings
-from hardrank.experiment.guard_spec import load_guard_fitting
+from hardrank.experiment.guard_spec import GuardFitting, load_guard_fitting
 from hardrank.experiment.guard_texts import TextFile
 from hardrank.guards import Listing
 from hardrank.testing.guards import planted_lesson
@@ -104,3 +105,71 @@ def test_reads_listings(tmp_path: Path) -> None:
     lines.write_text('{"item_id": "a", "title": "soap"}\n{"item_id": "b"}\n')
     with pytest.raises(DataError, match="line 2: no text"):
         read_listings(lines)
+
+
+def plain(folder: Path) -> GuardFitting:
+    """A fitting without attacks: quick."""
+    text = world(folder).read_text()
+    text = text[: text.index("[[attacks]]")]
+    text = text[: text.index("guards =")] + 'guards = [{ kind = "normaliser" }]\n' + text[
+        text.index("[data]") :
+    ]  # fmt: skip
+    (folder / "guard.toml").write_text(text)
+    return load_guard_fitting(folder / "guard.toml")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
+
+
+def test_a_fitting_takes_the_place_of_another_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full at the last file: the guards of before stay with their own items."""
+    import hardrank.experiment.guard as module
+
+    spec, out = plain(tmp_path), tmp_path / "out"
+    fit_guards(spec, RunContext(folder=out))
+    before = files(out)
+    assert set(before) >= {"evaluation.json", "items.parquet", "guards/pipeline.json"}
+    other = replace(spec, seed=1)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_json", full)
+        with pytest.raises(OSError, match="No space"):
+            fit_guards(other, RunContext(folder=out))
+    assert files(out) == before
+    link = tmp_path / "link"
+    link.symlink_to(out)
+    fit_guards(other, RunContext(folder=link))
+    assert link.is_symlink() and files(out)["items.parquet"] != before["items.parquet"]
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_folder_of_something_else_is_refused_before_anything_is_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = plain(tmp_path)
+    monkeypatch.setattr("hardrank.experiment.guard.fit_pipeline", lambda *_: pytest.fail("learned"))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.bin").write_text("kept")
+    with pytest.raises(ConfigError, match=r"holds 'model\.bin', which no fitting of guards wrote"):
+        fit_guards(spec, RunContext(folder=tmp_path / "run"))
+    assert (tmp_path / "run" / "model.bin").read_text() == "kept"
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "items.parquet").write_text("somebody's")
+    with pytest.raises(ConfigError, match=r"no fitting of guards, but 'items\.parquet'"):
+        fit_guards(spec, RunContext(folder=tmp_path / "half"))
+    with pytest.raises(ConfigError, match="is no folder"):
+        fit_guards(spec, RunContext(folder=tmp_path / "spam.tsv"))
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    fit_guards(plain(tmp_path), RunContext(folder=tmp_path / "out"))
+    assert (tmp_path / "out" / "guards" / "pipeline.json").is_file()

@@ -141,7 +141,9 @@ def test_the_curves_begin_at_the_clean_exposure(finished: Path) -> None:
 @pytest.mark.slow
 def test_the_bundle_serves_what_was_evaluated(finished: Path) -> None:
     """The hardened arm of the first seed; for a user, what comes after the whole history."""
-    bundle = load_bundle(finished / "bundle")
+    bundle, control = load_bundle(finished / "bundle"), load_bundle(finished / "control")
+    assert control.about["arm"] == "control" != bundle.about["arm"]
+    assert control.about["seed"] == bundle.about["seed"]
     assert bundle.about["arm"] == "hardened" and bundle.about["synthetic"] is True
     assert (finished / "bundle" / "report.html").is_file()
     data, split = _world()

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from hardrank.context import RunContext, derive
 from hardrank.data import Dataset
-from hardrank.errors import DataError
+from hardrank.errors import ConfigError, DataError
+from hardrank.experiment.guard_reviews import ReviewsFitted, fit_reviews
 from hardrank.experiment.guard_spec import GuardFitting
-from hardrank.files import write_json, write_table
+from hardrank.files import atomic_folder, write_json, write_table
 from hardrank.guards import (
     AdversarialText,
     ChangeOfText,
@@ -37,6 +38,7 @@ from hardrank.threats import Demote, ThreatModel, mount_all, sample_panel, targe
 __all__ = ["Found", "GuardsFitted", "attacked_listings", "fit_guards", "scan_listings"]
 
 _log = logging.getLogger("hardrank")
+_GUARDS, _ITEMS, _EVALUATION = "guards", "items.parquet", "evaluation.json"
 Doubles = NDArray[np.float64]
 
 
@@ -47,7 +49,8 @@ class Found:
     group: str
     split: str
     """`seen`: learned from this family, other targets; `unseen`: never saw the family; `real`
-    and `clean`: texts from elsewhere; `catalogue`: held-out clean listings."""
+    and `clean`: texts from elsewhere; `catalogue`: held-out clean listings; `reviews`: held-out
+    reviews."""
     n: int
     stopped: float
     """Share that is quarantined or mended at the guards' own thresholds."""
@@ -65,6 +68,19 @@ class GuardsFitted:
     """For one listing of a batch, all guards together, on this machine."""
     by_guard: Mapping[str, float]
     """Share of held-out clean listings that each guard stops."""
+    reviews: ReviewsFitted | None = None
+    """What the guard of reviews does, where one was asked for."""
+
+    def with_reviews(self, made: ReviewsFitted) -> "GuardsFitted":
+        """With that guard beside the others, and its rows below theirs."""
+        rows = (
+            Found(group="real reviews", split="reviews", n=made.real, stopped=made.false_alarms,
+                  recall=None),
+            Found(group="fake reviews", split="reviews", n=made.fake, stopped=made.recall,
+                  recall=made.recall_at),
+        )  # fmt: skip
+        pipeline = replace(self.pipeline, reviews=made.guard)
+        return replace(self, pipeline=pipeline, rows=self.rows + rows, reviews=made)
 
     def lines(self) -> list[str]:
         out = [f"{'texts':<28}{'split':<11}{'n':>6}{'stopped':>9}{'recall':>8}"]
@@ -99,9 +115,12 @@ def attacked_listings(spec: GuardFitting, data: Dataset, run: RunContext) -> lis
 
 
 def fit_guards(spec: GuardFitting, run: RunContext) -> GuardsFitted:
-    """Into `run.folder`: `guards/`, `items.parquet` and `evaluation.json`. Raises `HardrankError`
-    for what the user can mend."""
+    """Into `run.folder`: `guards/`, `items.parquet` and `evaluation.json`, all of them at once in
+    the place of an earlier fitting. Raises `ConfigError` for a folder of anything else, and
+    `HardrankError` for what the user can mend."""
     assert run.folder is not None, "guards need a folder"
+    folder = run.folder.resolve()  # a link stays one
+    _ours(folder)
     data = spec.data.load()
     shop, aside = _parted(spec, data)
     examples = attacked_listings(spec, data, run)
@@ -113,23 +132,47 @@ def fit_guards(spec: GuardFitting, run: RunContext) -> GuardsFitted:
     _log.info("fitting %d guards on %d attacked listings", len(spec.guards), len(learned))
     pipeline = fit_pipeline(spec.guards, lesson, _log.info)
     done = _measured(spec, pipeline, lesson, aside, held)
-    pipeline.save(run.folder / "guards")
+    if spec.reviews is not None:
+        _log.info("reviews")
+        done = done.with_reviews(fit_reviews(spec.reviews, spec.seed))
     table = shop.items.select("item_id", *spec.fields)
-    write_table(run.folder / "items.parquet", table.with_columns(events=pl.Series(shop.counts)))
-    write_json(
-        run.folder / "evaluation.json",
-        {
-            "false_alarms": spec.false_alarms, "milliseconds": done.milliseconds,
-            "by_guard": dict(done.by_guard), "rows": [vars(row) for row in done.rows],
-        },
-    )  # fmt: skip
+    _ours(folder)  # somebody may have written there meanwhile
+    with atomic_folder(folder) as draft:
+        done.pipeline.save(draft / _GUARDS)
+        write_table(draft / _ITEMS, table.with_columns(events=pl.Series(shop.counts)))
+        write_json(draft / _EVALUATION, _described(spec, done))
     return done
+
+
+def _ours(folder: Path) -> None:
+    """Another fitting may be replaced; whatever else lies there may not."""
+    if not folder.exists():
+        return
+    wrong = None
+    if not folder.is_dir():
+        wrong = "is no folder"
+    else:
+        names = {path.name for path in folder.iterdir()}
+        if strange := sorted(names - {_GUARDS, _ITEMS, _EVALUATION}):
+            wrong = f"holds '{strange[0]}', which no fitting of guards wrote"
+        elif names and not (folder / _GUARDS / "pipeline.json").is_file():
+            wrong = f"holds no fitting of guards, but '{min(names)}'"
+    if wrong:
+        raise ConfigError("guard fit", [f"--out: {folder} {wrong}; choose another folder"])
+
+
+def _described(spec: GuardFitting, done: GuardsFitted) -> dict[str, Any]:
+    return {
+        "false_alarms": spec.false_alarms, "milliseconds": done.milliseconds,
+        "by_guard": dict(done.by_guard), "rows": [vars(row) for row in done.rows],
+        "reviews": None if done.reviews is None else done.reviews.to_json(),
+    }  # fmt: skip
 
 
 def scan_listings(folder: Path, listings: Sequence[Listing]) -> list[Verdict]:
     """What the guards of `guard fit` say of listings. Raises `BundleError` for another folder."""
-    pipeline = load_pipeline(folder / "guards")
-    table = pl.read_parquet(folder / "items.parquet")
+    pipeline = load_pipeline(folder / _GUARDS)
+    table = pl.read_parquet(folder / _ITEMS)
     shop = Shop(items=table.drop("events"), counts=table["events"].to_numpy().astype(np.int64))
     return pipeline.inspect(listings, shop)
 

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError, model_validator
 from hardrank.attacks import AnyAttack
 from hardrank.data.sources import Source
 from hardrank.errors import ConfigError
+from hardrank.experiment.guard_reviews import ReviewFitting
 from hardrank.experiment.guard_texts import TextFile
 from hardrank.experiment.mistakes import mistakes
 from hardrank.experiment.spec import expanded, read_toml
@@ -50,6 +51,8 @@ class GuardFitting:
     """Texts that give orders to a machine, for the guard `injection`."""
     guards: Annotated[tuple[AnyGuard, ...], Len(min_length=1)] = tuple(g() for g in GUARDS)
     """In the order in which they look."""
+    reviews: ReviewFitting | None = None
+    """Labelled reviews for a guard of reviews, which travels with the others."""
     test: Annotated[float, Gt(0), Lt(1)] = 0.3
     """Share of the catalogue that no guard sees while it learns: false alarms are counted there."""
     false_alarms: Share = 0.01

@@ -109,6 +109,17 @@ def _served(subjects: list[Trained], experiment: Experiment) -> Trained:
     return next((s for s in first if is_hardened(s.arm)), first[-1])
 
 
+def _control(subjects: list[Trained], experiment: Experiment) -> Trained | None:
+    """What the served arm is compared with, of the same seed; None where nothing is hardened."""
+    served = _served(subjects, experiment)
+    if not is_hardened(served.arm):
+        return None
+    return next(
+        (s for s in subjects if (s.seed, s.label, s.arm) == (served.seed, served.label, "control")),
+        None,
+    )
+
+
 def _write(
     experiment: Experiment,
     parts: list[pl.DataFrame],
@@ -135,11 +146,15 @@ def _write(
     write_json(folder / "run.json", _facts(experiment, source, protocol, clock, started))
     report = render(folder)
     bundle = folder / "bundle"
-    served = _served(subjects, experiment)
+    served, other = _served(subjects, experiment), _control(subjects, experiment)
+    data = split.source or source
     save_bundle(
-        bundle, served.spec, served.model, split.source or source,
-        _about(experiment, served, source), report=report.read_text("utf-8"),
+        bundle, served.spec, served.model, data, _about(experiment, served, source),
+        report=report.read_text("utf-8"),
     )  # fmt: skip
+    if other is not None:
+        about = _about(experiment, other, source)
+        save_bundle(folder / "control", other.spec, other.model, data, about)
     return Result(folder=folder, report=report, bundle=bundle, findings=findings)
 
 
