@@ -42,8 +42,8 @@ def main() -> None:
         f"{ours['recall_at_50']:.4f} in {ours['milliseconds']:.2f} ms a query (all by numpy "
         f"{exact['milliseconds']:.1f} ms, plain faiss at recall@10 "
         f"{plain['recall_at_10']:.4f} {plain['milliseconds']:.2f} ms), recall@10 "
-        f"{figures['churn']['recall_at_10']:.4f} after a tenth of the items changed, a write found after "
-        f"{figures['writes']['visible_ms_most']:.1f} ms at most",
+        f"{figures['churn']['recall_at_10']:.4f} after a tenth of the items changed, a write found "
+        f"after {figures['writes']['visible_ms_most']:.1f} ms at most",
         command=f"python benchmarks/index.py --items {args.items} --queries {args.queries}",
         ratio=ours["recall_at_10"],
         ratio_means="recall@10 of the exact list",
