@@ -100,6 +100,25 @@ def test_nobody_waits_beyond_patience_or_in_an_endless_queue() -> None:
     assert kinds.count(Overloaded) == 2 and kinds.count(TimeoutError) == 2
 
 
+def test_a_pass_waits_while_each_turn_of_the_loop_brings_another_request() -> None:
+    seen = list[int]()
+
+    async def ask() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            batcher: Batcher[int, int] = Batcher(
+                list, pool, most=8, patience=5, seen=seen.append
+            )  # fmt: skip
+            asked = []
+            for n in range(3):
+                asked.append(asyncio.create_task(batcher.ask(n)))
+                await asyncio.sleep(0)
+            assert await asyncio.gather(*asked) == [0, 1, 2]
+            assert await batcher.ask(7) == 7
+
+    asyncio.run(ask())
+    assert seen == [3, 1], "three together, and one alone does not wait for company"
+
+
 def test_diverse_lists_avoid_near_copies() -> None:
     scores = np.array([1.0, 0.99, 0.5], dtype=np.float32)
     units = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32)
