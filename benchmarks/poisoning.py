@@ -1,13 +1,16 @@
-"""Fake users on ML-100K: every profile attack, detector and defence in one table.
+"""Fake users: every profile attack, detector and defence of a poisoning experiment in one table.
 
-    python benchmarks/poisoning.py --out runs/poisoning-ml-100k
+    python benchmarks/poisoning.py
+    python benchmarks/poisoning.py --experiment demotion
 
-Runs `examples/poisoning/ml-100k.toml` in that folder (it resumes) and writes
-`results/poisoning.json`. Two processes may share the work: start one with `--seeds 0` and one
-with `--seeds 1 2` in the same folder first; what they made is kept.
+Runs `examples/poisoning/<experiment>.toml` in a run folder (it resumes) and writes
+`results/poisoning.json` for `ml-100k`, the protocol of AUSH and Leg-UP, and
+`results/poisoning_<experiment>.json` for any other. Two processes may share the work: start one
+with `--seeds 0` and one with `--seeds 1 2` in the same folder first; what they made is kept.
 """
 
 import argparse
+import json
 import shlex
 import sys
 from dataclasses import replace
@@ -16,10 +19,10 @@ from typing import Any
 
 import common
 
-LEARNED = ("pga", "rev-adv", "crafted-profiles", "aush", "leg-up", "interest-gan")
+MAIN = "ml-100k"
 OWN = "interest-gan"
 BLIND = "interest-gan(beta=0.0)"
-METHOD = """`hardrank attack poison examples/poisoning/ml-100k.toml`: {protocol}. {profiles} fake \
+METHOD = """`hardrank attack poison {file}`: {protocol}. {profiles} fake \
 users of at most {events} events each, one target at a time ({targets}), seeds {seeds}. T-HR@k: \
 share of real users who never touched the target whose top k holds it; gain: after less before, \
 mean over targets and seeds with a bootstrap interval. Victims are trained anew on each log. \
@@ -37,20 +40,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path("runs") / "poisoning-ml-100k")
+    parser.add_argument("--experiment", default=MAIN, help="a file of examples/poisoning")
+    parser.add_argument("--out", type=Path, help="run folder; default runs/poisoning-<experiment>")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seeds", type=int, nargs="+", help="only make these seeds' cells")
     asked = parser.parse_args()
     common.limit_threads(asked.threads)
-    report(asked.out, asked.seeds)
+    report(
+        asked.experiment, asked.out or Path("runs") / f"poisoning-{asked.experiment}", asked.seeds
+    )
 
 
-def report(folder: Path, seeds: list[int] | None) -> None:
+def report(name: str, folder: Path, seeds: list[int] | None) -> None:
     from hardrank.context import RunContext
     from hardrank.experiment.poison import run_poisoning
     from hardrank.experiment.poison_spec import load_poisoning
 
-    experiment = load_poisoning(common.ROOT / "examples" / "poisoning" / "ml-100k.toml")
+    file = Path("examples") / "poisoning" / f"{name}.toml"
+    experiment = load_poisoning(common.ROOT / file)
     if seeds:
         run_poisoning(replace(experiment, seeds=tuple(seeds)), RunContext(folder=folder))
         return
@@ -60,9 +67,9 @@ def report(folder: Path, seeds: list[int] | None) -> None:
     victims = [s for s in figures["exposure"] if s.endswith("/control")]
     best = table.best_defence()
     budget = experiment.threat.budget
-    items = experiment.threat.goal.items  # type: ignore[union-attr]
+    targets = json.loads((folder / "run.json").read_text("utf-8"))["targets"]
     common.write_result(
-        "poisoning",
+        "poisoning" if name == MAIN else f"poisoning_{name.replace('-', '_')}",
         claim=table.claim(best, victims),
         command=shlex.join(["python", "benchmarks/poisoning.py", *sys.argv[1:]]),
         ratio=best["effect"]["value"] if best else None,
@@ -76,8 +83,9 @@ def report(folder: Path, seeds: list[int] | None) -> None:
         },
         figures=figures,
         method=METHOD.format(
-            protocol=found[0].protocol, profiles=budget.profiles, events=budget.profile_events,
-            targets=", ".join(items), seeds=list(experiment.seeds),
+            file=file, protocol=found[0].protocol, profiles=budget.profiles,
+            events=budget.profile_events, targets=", ".join(targets),
+            seeds=list(experiment.seeds),
         ),
         seeds=experiment.seeds,
     )  # fmt: skip

@@ -22,6 +22,7 @@ from hardrank.experiment.closed_loop_spec import Loop, parse_loop
 from hardrank.experiment.gan_spec import parse_gan
 from hardrank.experiment.guard_spec import parse_guard_fitting
 from hardrank.experiment.mistakes import kind_of, specs_in
+from hardrank.experiment.poison_spec import parse_poisoning
 from hardrank.experiment.reference import described, reference
 from hardrank.experiment.retrain_spec import parse_retraining
 from hardrank.experiment.tune_spec import Tune, parse_tuning
@@ -120,6 +121,9 @@ def read(raw: dict[str, Any], source: str) -> object:
     if "reviews" in raw:
         guards = (ROOT / "examples" / "guards" / "demo.toml").read_text("utf-8")
         return parse_guard_fitting({**tomllib.loads(guards), **raw}, source=source)
+    if "defences" in raw:
+        poisoning = (ROOT / "examples" / "poisoning" / "poisoning.toml").read_text("utf-8")
+        return parse_poisoning({**tomllib.loads(poisoning), **raw}, source=source)
     if "orders" in raw:
         return parse_guard_fitting(raw, source=source)
     if raw.keys() <= {f.name for f in fields(Tune)} - {f.name for f in fields(Experiment)}:

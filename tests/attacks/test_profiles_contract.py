@@ -10,6 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from hardrank.attacks import profiles
 from hardrank.attacks.profiles import PLAIN, PROFILE_ATTACKS, ProfileAttackSpec
+from hardrank.attacks.profiles.evasive_profiles import EvasiveProfiles
+from hardrank.attacks.profiles.few_profiles import FewProfiles
+from hardrank.attacks.profiles.helped_profiles import HelpedProfiles
 from hardrank.attacks.profiles.obfuscated import Obfuscated
 from hardrank.attacks.profiles.rehearsed import Rehearsed
 from hardrank.testing.profiles import ProfileAttackContract
@@ -19,6 +22,7 @@ _BRISK = {
     "steps": 2, "pretraining": 2, "epochs": 1, "width": 8, "batch": 8,
     "gan": {"width": 8, "warmup": 2, "batch_size": 8},
     "candidates": [{"kind": "copy-profile"}, {"kind": "mixed-copy"}],
+    "first": {"candidates": [{"kind": "copy-profile"}]}, "rounds": 2,
 }  # fmt: skip
 """What a learned attack is told here where it knows such a key, so that it trains for a
 moment."""
@@ -33,6 +37,7 @@ def _brisk(made: Any) -> dict[str, Any]:
 def _contract(made: Any) -> type[ProfileAttackContract]:
     brisk = _brisk(made)
     members: dict[str, Any] = {"make": lambda _: made(**brisk)}
+    members |= {"names_target": made is not HelpedProfiles}
     if brisk:
         members |= {"cases": _FEW, "may_refuse": 0.5}
     return type(f"Test{made.__name__}", (ProfileAttackContract,), members)
@@ -68,7 +73,9 @@ def test_the_registry_holds_every_attack_once() -> None:
     kinds = [made().kind for made in PROFILE_ATTACKS]
     assert len(set(kinds)) == len(kinds)
     assert [home.replace("_", "-") for home in homes] == kinds
-    assert set(PROFILE_ATTACKS) - set(PLAIN) == {Obfuscated, Rehearsed}
+    assert set(PROFILE_ATTACKS) - set(PLAIN) == {
+        EvasiveProfiles, FewProfiles, HelpedProfiles, Obfuscated, Rehearsed,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("made", PROFILE_ATTACKS, ids=lambda made: made.kind)

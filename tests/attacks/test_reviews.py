@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from hardrank.attacks.reviews import (
     REVIEW_ATTACKS,
+    EvasiveReviews,
     LanguageModelReviews,
     RewrittenReviews,
     TemplateReviews,
 )
+from hardrank.attacks.reviews.appeal import Appeal
 from hardrank.attacks.reviews.parts import cut, keywords, read_review, sentences
 from hardrank.attacks.reviews.rewritten_reviews import _swap, _vary
 from hardrank.attacks.reviews.sampling import WordSampler
@@ -23,12 +25,14 @@ from hardrank.errors import Unsupported
 from hardrank.language.wordnet import Thesaurus
 from hardrank.testing.reviews import WORDS, reviewed_log
 from hardrank.threats.model import Budget, Demote, Promote, ThreatModel
-from hardrank.threats.reviews import ReviewAttack, play_reviews
+from hardrank.threats.reviews import ReviewAttack, ReviewView, play_reviews
 from hardrank.wording import split
 
 DATA = reviewed_log()
 TARGET = "i28"  # group 1, hardly known
-ATTACKS: list[Any] = [LanguageModelReviews(), RewrittenReviews(synonyms=0), TemplateReviews()]
+ATTACKS: list[Any] = [
+    LanguageModelReviews(), RewrittenReviews(synonyms=0), TemplateReviews(), EvasiveReviews(),
+]  # fmt: skip
 
 
 def _threat(goal: Any, reviews: int = 6, words: int = 25) -> ThreatModel:
@@ -176,3 +180,76 @@ def test_a_writer_is_asked_about_the_target(attack: Any) -> None:
     assert len(writer.prompts) == 6 and all(title in p for p in writer.prompts)
     writer.answer = "no"
     assert _written(attack, Promote()) == []
+
+
+class _Marks:
+    """A detector that suspects exclamation marks, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def score(self, texts: Any) -> Any:
+        self.asked += texts
+        return np.array([t.count("!") for t in texts], dtype=np.float32)
+
+
+@pytest.mark.parametrize("goal", [Promote(), Demote()], ids=lambda g: g.kind)
+def test_an_adaptive_writer_publishes_what_is_least_suspicious(goal: Any) -> None:
+    """S1-08: of the candidates that the detector was asked about, those with the lowest scores."""
+    attack = EvasiveReviews(base=TemplateReviews(), candidates=10)
+    known = _Marks()
+    match = play_reviews(attack, _threat(goal), DATA, target=TARGET, detector=known)
+    made = [e for e in match.patch.edits if isinstance(e, AddReview)]
+    assert len(made) == 6 and 20 <= len(known.asked) == len(set(known.asked)) <= 30
+    scores = sorted(t.count("!") for t in known.asked)
+    assert sorted(e.text.count("!") for e in made) == scores[:6]
+    again = play_reviews(attack, _threat(goal), DATA, target=TARGET, detector=_Marks())
+    assert again.patch == match.patch
+    assert {e.rating for e in made} <= ({4.0, 5.0} if isinstance(goal, Promote) else {1.0, 2.0})
+
+
+def test_an_adaptive_writer_asks_about_those_alone_that_gain() -> None:
+    everyone, likely = _Marks(), _Marks()
+    for known, share in ((everyone, 1.0), (likely, 0.2)):
+        attack = EvasiveReviews(base=TemplateReviews(), candidates=10, gaining=share)
+        view = ReviewView(DATA, DATA.item_rows[TARGET], detector=known)
+        attack(view, Promote(), Budget(reviews=6, words=25), np.random.default_rng(0))
+    assert DATA.reviews is not None
+    guess = Appeal.fit(DATA.reviews["text"].to_list())
+    best = sorted(guess(everyone.asked), reverse=True)[: len(likely.asked)]
+    assert sorted(guess(likely.asked), reverse=True) == best
+    assert len(likely.asked) == round(0.2 * len(everyone.asked))
+
+
+def test_without_a_detector_an_adaptive_writer_is_its_base() -> None:
+    view = ReviewView(DATA, DATA.item_rows[TARGET])
+    budget = Budget(reviews=4, words=25)
+    plain, adaptive = (
+        attack(view, Promote(), budget, np.random.default_rng(0))
+        for attack in (TemplateReviews(), EvasiveReviews(base=TemplateReviews()))
+    )
+    assert plain == adaptive and len(plain) == 4
+
+
+def test_what_is_not_judged_is_not_suspected() -> None:
+    class Half(_Marks):
+        def score(self, texts: Any) -> Any:
+            out = super().score(texts)
+            out[:3] = np.nan
+            return out
+
+    known = Half()
+    attack = EvasiveReviews(base=TemplateReviews(), candidates=10)
+    match = play_reviews(attack, _threat(Promote(), reviews=3), DATA, target=TARGET, detector=known)
+    made = [e.text for e in match.patch.edits if isinstance(e, AddReview)]
+    assert made == known.asked[:3]
+
+
+def test_appeal_is_the_cosine_with_the_mean_of_all_reviews() -> None:
+    appeal = Appeal.fit(["red red", "red blue"])
+    rare, often = 1 + np.log(3 / 2), 1.0
+    norm = np.hypot(rare, often)
+    pull = np.array([1 + often / norm, rare / norm])
+    pull /= np.linalg.norm(pull)
+    np.testing.assert_allclose(appeal(["Red!", "blue", "blue red", "green", ""]),
+                               [pull[0], pull[1], (pull @ [often, rare]) / norm, 0, 0])  # fmt: skip

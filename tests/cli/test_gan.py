@@ -1,6 +1,7 @@
 """`hardrank gan`: train, draw, look; wrong files and folders are named."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,14 @@ def test_train_sample_inspect(hardrank: Call, file: Path, tmp_path: Path) -> Non
     page = (folder / "inspect.html").read_text("utf-8")
     assert page.count("<svg") == 3
     assert "<script" not in page
-    assert "generated" in page
+    assert "Synthetic data." in page
+    places = re.findall(
+        r'<text x="([^"]+)" y="([^"]+)" class="label" text-anchor="end">(\w+)<', page
+    )
+    names = [name for *_, name in places]
+    assert names.count("real") == names.count("generated") == 2
+    xs = [float(x) for x, _, name in places if name == "real"]
+    assert max(xs) < 700 - 6.5 * len("generated"), "no name covers the other"
 
 
 def test_every_mistake_of_a_file_is_named(hardrank: Call, tmp_path: Path) -> None:
@@ -69,7 +77,7 @@ def test_every_mistake_of_a_file_is_named(hardrank: Call, tmp_path: Path) -> Non
     path.write_text(FILE.replace("size = 8", "sise = 8").replace("samples = 60", "samples = 0"))
     done = hardrank("gan", "train", path)
     assert done.exit_code == 2
-    assert "gan.sise: unknown key; did you mean 'size'?" in done.stderr
+    assert "gan.interest-gan.sise: unknown key; did you mean 'size'?" in done.stderr
     assert "samples: must be at least 1 (is 0)" in done.stderr
     path.write_text(FILE.replace('name = "shop"', 'name = "shop"\npreset = "gan-small"'))
     done = hardrank("gan", "train", path, "--check")

@@ -15,7 +15,7 @@ from hardrank.data import Dataset
 from hardrank.detection.discriminator import GanDetector
 from hardrank.detection.examples import LabelledLog, labelled, users_apart
 from hardrank.detection.stored import load_detector
-from hardrank.detection.supervised import BoostedDetector, LogisticDetector, _weights, ranked
+from hardrank.detection.supervised import BoostedDetector, LogisticDetector, balanced, ranked
 from hardrank.detection.target_stage import TwoStage
 from hardrank.errors import BundleError, DataError
 from hardrank.metrics.detection import auroc
@@ -148,7 +148,7 @@ def test_nothing_to_learn_from_is_refused(spec: Any, random_log: LabelledLog) ->
 def test_families_weigh_the_same_and_fakes_as_much_as_real_users() -> None:
     fake = np.array([False] * 6 + [True] * 4)
     families = np.array(["a"] * 9 + ["b"])
-    weight = _weights(fake, families)
+    weight = balanced(fake, families)
     assert weight.sum() == pytest.approx(10)
     assert weight[fake].sum() == pytest.approx(5)
     assert weight[9] == pytest.approx(weight[6:9].sum())

@@ -20,6 +20,7 @@ from hardrank.experiment import augment as command
 from hardrank.experiment.augment import Augmentation, run_augmentation
 from hardrank.experiment.augment_findings import augment_findings, tables, verdicts
 from hardrank.experiment.augment_logs import behaviour_attack, thinned
+from hardrank.experiment.augment_negatives import false_negatives
 from hardrank.experiment.augment_spec import Behaviour, parse_augmentation
 from hardrank.models import ItemKnn
 from hardrank.testing.logs import taste_log
@@ -176,11 +177,122 @@ def test_the_verdict_under_attack_by_hand(
     assert answer.gain is gain and why in answer.why
 
 
+@pytest.mark.parametrize(
+    ("control", "hard", "random", "answer", "why"),
+    [
+        (2, 1, 3, "gain", "+58.5%"),
+        (2, 1, 1, "no gain", "as many events by popularity do as well"),
+        (2, 2, 2, "no gain", "not above 0 for certain"),
+        (1, 2, 2, "loss", "not above 0 for certain"),
+    ],
+)
+def test_the_verdict_on_hard_negatives_by_hand(
+    control: int, hard: int, random: int, answer: str, why: str
+) -> None:
+    """S2-08: all test users count, whatever their group; certain harm is a loss in words."""
+    arms = {"control": control, "hard-negatives": hard, "hard-negatives-at-random": random}
+    made = table.gather(
+        rows(f"m/{arm}", [rank] * 20, group=["sparse", "other"] * 10) for arm, rank in arms.items()
+    )
+    found = augment_findings(made, "")
+    (told,) = verdicts(found)
+    assert told.question == "hard negatives" and why in told.why
+    assert told.line().startswith(f"m, hard negatives: {answer} (")
+    metrics = {f.metric for f in found if f.subject == "m/hard-negatives"}
+    assert "difference(ndcg@10) to hard-negatives-at-random" in metrics
+
+
+def test_hard_negatives_under_attack_by_hand() -> None:
+    """S2-08: rank 2 before the attack, 4 after it, 3 with hard negatives: +16.1 %."""
+    arms = {"control": 4, "hard-negatives": 3, "hard-negatives-at-random": 4}
+    made = []
+    for arm, rank in arms.items():
+        for trial, at in (("clean", 2), ("interest-edits", rank)):
+            about = {"audit": "behaviour", "trial": trial, "group": None, "events": 1}
+            made.append(rows(f"m/{arm}", [at] * 20, **about))
+    (told,) = verdicts(augment_findings(table.gather(made), ""))
+    assert told.line().startswith("m, hard negatives, histories under attack: gain (+16.1%")
+
+
+def test_the_arms_of_hard_negatives(shop: Path, tmp_path: Path) -> None:
+    """S2-08: pairwise models alone have them; the run keeps the role of each arm and how many
+    negatives were the held-out item."""
+    more: dict[str, Any] = {
+        "negatives": {"kind": "generated", "proposals": 8},
+        "seeds": [0],
+        "behaviour": {"users": 9},
+    }
+    made = experiment(shop, **more)
+    done = run_augmentation(made, RunContext(folder=tmp_path))
+    samples = table.load(done.folder / "samples.parquet")
+    subjects = {s for s in samples["subject"] if "hard-negatives" in s}
+    assert subjects == {"bpr-mf/hard-negatives", "bpr-mf/hard-negatives-at-random"}
+    kept = json.loads((done.folder / "run.json").read_text("utf-8"))
+    assert kept["config"]["negatives"]["kind"] == "generated"
+    role = "negatives of pairwise comparisons, never an item that the user has"
+    assert kept["roles"]["hard-negatives"] == kept["roles"]["hard-negatives-at-random"] == role
+    assert kept["roles"]["control"] == "nothing generated"
+    assert set(kept["roles"]) == {s.rpartition("/")[2] for s in samples["subject"]}
+    false = samples.filter(pl.col("audit") == "false-negatives")
+    assert set(false["subject"]) == {"bpr-mf/control", *subjects}
+    assert false["value"].is_between(0, 1).all() and false["value"].is_not_null().all()
+    text = (done.folder / "augmentation.md").read_text("utf-8")
+    assert "- bpr-mf, hard negatives: " in text
+    assert "| bpr-mf/hard-negatives (90) |" in text.partition("negatives that are")[2]
+    assert [v.question for v in done.verdicts if "negatives" in v.question] == [
+        "hard negatives", "hard negatives, histories under attack",
+    ]  # fmt: skip
+    for finding in done.findings:
+        if finding.audit == "false-negatives":
+            assert recompute(samples, finding) == finding
+    assert len(list((tmp_path / "generators").iterdir())) == 2  # the arm's is that of the run
+
+
+class Draws:
+    """Items 7 and 9, whoever asks."""
+
+    def sampler(self, triples: Any, run: Any) -> Any:
+        return lambda users, rng: np.tile([7, 9], (len(users), 1))
+
+
+def test_false_negatives_by_hand() -> None:
+    """S2-08: of items 7 and 9 the model chooses 9, which is the held-out item of one of two
+    users; a user without training events is not asked."""
+    log = taste_log(users=3, items=12, events=3)
+    queries = Queries.of([[0], [0], [0]], [0, 1, 2])
+    test = replace(
+        LeaveOneOut(min_events=3).split(taste_log(users=9, items=12, events=6)).test,
+        queries=queries, targets=np.array([9, 7, 9]),
+    )  # fmt: skip
+    train = log.where(log.events["user"] != 2)
+    found = false_negatives(
+        OneScore(log.items), Draws(), train, test, subject="m/x", seed=0,  # type: ignore[arg-type]
+        run=RunContext(),
+    )  # fmt: skip
+    assert found["value"].to_list() == [1.0, 0.0] and found["sample"].to_list() == ["0", "1"]
+
+
+def test_arms_of_hard_negatives_that_cannot_be_are_refused(shop: Path) -> None:
+    """S2-08: before anything is read."""
+    hard = {"kind": "hard", "candidates": 4}
+    for why, more in (
+        ("no model compares pairs", {"models": [{"kind": "item-knn"}], "negatives": hard}),
+        ("theirs are uniform", {"models": [{"kind": "bpr-mf", "negatives": hard}],
+                                "negatives": hard}),
+        ("`generator` is taken", {"negatives": {"kind": "generated", "generator": GAN}}),
+        ("allowed: generated, hard", {"negatives": {"kind": "popular"}}),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=why):
+            experiment(shop, **more)
+    assert experiment(shop, negatives=hard).negatives.candidates == 4
+
+
 def test_the_example_of_the_page_is_right() -> None:
     """docs/augmentation.md: the file that it shows is one that the command takes."""
     page = Path(__file__).resolve().parents[2] / "docs" / "augmentation.md"
     found = next(t for t in page.read_text("utf-8").split("```") if "[data]" in t)
     made = parse_augmentation(tomllib.loads(found))
+    assert made.negatives is not None and made.negatives.kind == "generated"
     assert made.behaviour is not None and [m.kind for m in made.models] == ["bpr-mf", "sasrec"]
 
 

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
-from hardrank.attacks import EVERY_ATTACK
+from hardrank.attacks.roll import ROLL
 from hardrank.audits.measure import measure
 from hardrank.audits.samples import samples, save
 from hardrank.experiment.cards import pages
@@ -74,16 +75,46 @@ def test_a_card_shows_docstring_hyperparameters_and_strength(run: Path) -> None:
 
 
 def test_the_pages_in_the_documents_are_current() -> None:
-    """`python -m hardrank.experiment.cards docs/attacks` after any change of an attack."""
+    """`python -m hardrank.experiment.cards docs/attacks benchmarks/results` after any change."""
     measured = json.loads((DOCS / "measured.json").read_text("utf-8"))
-    made = pages(measured)
+    made = pages(measured, poisoned())
     kept = {path.name: path.read_text("utf-8") for path in DOCS.glob("*.md")}
     assert kept.keys() == made.keys()
     stale = sorted(name for name, page in made.items() if kept[name] != page)
     assert not stale, f"write these pages again: {stale}"
 
 
+def poisoned() -> dict[str, Any]:
+    results = sorted((DOCS.parents[1] / "benchmarks" / "results").glob("poisoning*.json"))
+    return {path.stem: json.loads(path.read_text("utf-8")) for path in results}
+
+
+def test_a_card_of_fake_users_says_what_it_gains_and_who_finds_it() -> None:
+    """S1-08: each has cost, exposure gain and detector AUROC."""
+    row = {"er_after@5": figure(0.01), "er_after@50": figure(0.2), "er_gain@50": figure(0.1),
+           "shift": figure(0.5)}  # fmt: skip
+    found = {"boosted": {"bandwagon(share=0.3)": figure(0.75)}}
+    kept = {"seeds": [0], "figures": {
+        "exposure": {"ease/control": {"bandwagon(share=0.3)": row, "segment": row}},
+        "detectors": {"auroc": found, "recall": found}}}  # fmt: skip
+    made = pages({}, {"toy": kept})
+    card = made["bandwagon.md"]
+    assert "| victim/arm | attack | T-HR@50 | gain |" in card
+    assert (
+        "| ease/control | bandwagon(share=0.3) | 0.2000 [0.1000, 0.3000] | 0.1000 [0.0000, "
+        "0.2000] | 0.5000 [0.4000, 0.6000] | – |" in card
+    )
+    assert "`boosted` finds `bandwagon(share=0.3)` with AUROC 0.7500 [0.6500, 0.8500]" in card
+    assert "boosted" not in made["segment.md"] and "0.2000" in made["segment.md"]
+    assert "Not measured" in made["pga.md"]
+    assert "| asks the victim | never: no queries |" in made["template-reviews.md"]
+
+
+def figure(value: float) -> dict[str, float]:
+    return {"value": value, "low": round(value - 0.1, 4), "high": round(value + 0.1, 4)}
+
+
 def test_every_attack_has_a_card_with_its_source_and_cost() -> None:
-    for attack in EVERY_ATTACK:
+    for attack in ROLL:
         page = pages({})[f"{attack.kind}.md"]  # type: ignore[attr-defined]
         assert "quer" in page, f"{attack.__name__}: its card says nothing of queries"

@@ -1,6 +1,7 @@
 """Fake reviews from both sides: splits without leaks, real data, cost and gain in one row."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hardrank.attacks.reviews import LanguageModelReviews, RewrittenReviews, TemplateReviews
+from hardrank.attacks.reviews import (
+    EvasiveReviews,
+    LanguageModelReviews,
+    RewrittenReviews,
+    TemplateReviews,
+)
 from hardrank.cli.attack import app
 from hardrank.context import RunContext
 from hardrank.data.labelled import Labelled
@@ -16,20 +22,30 @@ from hardrank.data.review_texts import with_review_field
 from hardrank.data.sources import AmazonReviews
 from hardrank.detection.reviews import CopiedReviews, NgramReviews, StyleReviews
 from hardrank.errors import ConfigError, DataError
-from hardrank.experiment.fake_reviews import measure_effect, run_fake_reviews, show
+from hardrank.experiment.fake_reviews import FakeReviews, run_fake_reviews, show
 from hardrank.experiment.fake_reviews_deceptive import (
     Deceptive,
     deceptive_splits,
     judge_on_deceptive,
 )
-from hardrank.experiment.fake_reviews_effect import ReviewField, review_effect
+from hardrank.experiment.fake_reviews_effect import (
+    ReviewField,
+    Shown,
+    Writing,
+    shown,
+    write_reviews,
+)
 from hardrank.experiment.fake_reviews_generated import judge_on_generated, prepare
 from hardrank.experiment.fake_reviews_measure import ClassifierReviews, Scored, judge
+from hardrank.experiment.fake_reviews_pool import pooled_effects
 from hardrank.experiment.fake_reviews_spec import (
     load_fake_reviews,
     parse_fake_reviews,
     run_file,
 )
+from hardrank.experiment.fake_reviews_texts import Panel, named
+from hardrank.experiment.fake_reviews_victims import measure_effect, model_name
+from hardrank.models.item_knn import ItemKnn
 from hardrank.models.tfidf import Tfidf
 from hardrank.testing.logs import taste_log
 from hardrank.testing.reviews import reviewed_log
@@ -139,7 +155,10 @@ def test_generators_never_read_what_is_tested() -> None:
     assert DATA.reviews is not None
     rows = DATA.reviews["item"].to_list()
     names = DATA.items["item_id"].to_list()
-    assert len(scene.public) == sum(1 for r in rows if names[r] in set(names) - _held(tested))
+    assert scene.data.reviews is not None
+    open_items = set(names) - _held(tested)
+    assert scene.data.reviews.height == sum(1 for r in rows if names[r] in open_items)
+    assert not set(scene.real_fresh.items) & tested and scene.real_fresh.texts
     assert all(len(t.split()) <= 25 for t in (*scene.real_train.texts, *scene.real_test.texts))
     with pytest.raises(DataError, match="too few items"):
         prepare(DATA, ATTACKS, THREAT, seed=0, targets=20)
@@ -194,22 +213,122 @@ def test_the_gain_is_that_of_the_changed_catalogue() -> None:
     model = Tfidf(fields=("title", "reviews")).fit(clean, RunContext())
     queries = DATA.histories()
     target = "i28"
-    found = review_effect(
-        model, DATA, queries, [attack], THREAT, targets=[target], field=field, k=5
-    )[1]
+    writing = write_reviews([attack], DATA, THREAT, targets=[target], field=field)[1]
+    found = shown(writing, model, queries, field="reviews", k=5)
     match = play_reviews(attack, THREAT, DATA, target=target)
     patched = with_review_field(DATA.apply(match.patch), most=3, words=25)
     row = DATA.item_rows[target]
     free = [q for q in range(len(queries)) if row not in queries.history(q)]
-    for catalogue, share in ((clean, found.er_before), (patched, found.er_after)):
+    for catalogue, share in ((clean, found.er_before[0]), (patched, found.er_after[0])):
         top = model.on(catalogue.items).top(queries, 5)
         assert np.mean([row in top[q] for q in free]) == pytest.approx(share)
 
 
-def test_fake_reviews_do_nothing_to_a_model_that_reads_titles() -> None:
-    model = Tfidf(fields=("title",))
-    found = measure_effect(DATA, ATTACKS[2:], THREAT, model=model)
-    assert all(e.gain.value == 0 and e.shift == 0 for e in found)
+def test_fake_reviews_do_nothing_to_models_that_read_none() -> None:
+    """S1-08: the control of the whole apparatus; a target scored as another item would move."""
+    models = [ItemKnn(), Tfidf(fields=("title",)), Tfidf(fields=("title", "reviews"))]
+    found = measure_effect(DATA, ATTACKS[2:], THREAT, models=models, seeds=(0, 1), k=5)
+    assert [e.model for e in found[::2]] == [model_name(m) for m in models]
+    for effect in found[:4]:
+        assert not effect.reads and effect.largest_gain == 0 == effect.largest_shift
+        assert (effect.gain.low, effect.gain.high) == (0, 0)
+    assert all(e.reads and e.largest_shift > 0 for e in found[4:])
+    told = FakeReviews(effects=tuple(found), generated={}, deceptive={})
+    assert [c["unmoved"] for c in told.to_json()["controls"]] == [True, True]
+    page = show(told)
+    assert page.count("It reads no reviews: no exposure changed") == 2
+    wrong = [replace(e, reads=False) for e in found]
+    assert "YET AN EXPOSURE CHANGED" in show(replace(told, effects=tuple(wrong)))
+
+
+def test_seeds_and_targets_are_pooled() -> None:
+    """Every seed has targets of its own, its values are kept, and the interval spans them."""
+    seeds = (0, 1, 2)
+    field = ReviewField(most=3, words=25)
+    found = measure_effect(DATA, ATTACKS[2:], THREAT, field=field, k=5, seeds=seeds)[1]
+    assert found.targets == 9 and [s.seed for s in found.by_seed] == list(seeds)
+    assert len({tuple(s.gains) for s in found.by_seed}) > 1, "targets are drawn anew"
+    for one in found.by_seed:
+        assert one.gain == pytest.approx(np.mean(list(one.gains.values())))
+        alone = measure_effect(DATA, ATTACKS[2:], THREAT, field=field, k=5, seeds=(one.seed,))[1]
+        assert alone.by_seed == (one,)
+    assert found.gain.value == pytest.approx(np.mean([s.gain for s in found.by_seed]))
+    assert found.gain.low <= found.gain.value <= found.gain.high
+    told = found.to_json()["by_seed"]
+    assert [t["seed"] for t in told] == [0, 1, 2] and len(told[0]["gains"]) == 3
+
+
+def test_an_interval_draws_seeds() -> None:
+    """Seeds that agree within and differ between: targets alone would give a sure answer."""
+
+    def row(attack: str, gain: float, names: tuple[str, ...]) -> Any:
+        n = len(names)
+        writing = Writing(
+            attack=attack, targets=names, rows=np.arange(n), texts=("",) * n,
+            reviews=np.ones(n), words=np.ones(n), seconds=np.ones(n),
+        )  # fmt: skip
+        flat = np.zeros(n)
+        return Shown(
+            writing=writing, er_before=flat, er_after=flat + gain, rank_before=flat,
+            rank_after=flat, shift=flat,
+        )  # fmt: skip
+
+    rows = {
+        seed: [row("moved-reviews", 0.0, names), row("x", gain, names)]
+        for seed, gain, names in ((0, 0.0, ("a", "b")), (1, 0.5, ("a", "b")))
+    }
+    found = pooled_effects(rows, model="m", reads=True, ndcg=0.1)[1]
+    assert (found.gain.value, found.gain.low, found.gain.high) == (0.25, 0.0, 0.5)
+    assert found.largest_gain == 0.5 and found.over_control == found.gain
+    sure = pooled_effects({0: rows[1], 1: rows[1]}, model="m", reads=True, ndcg=0.1)[1]
+    assert (sure.gain.low, sure.gain.high) == (0.5, 0.5)
+
+
+def test_a_panel_is_as_strict_as_its_strictest_member() -> None:
+    class Letters:
+        def __init__(self, letter: str, scale: float) -> None:
+            self.letter, self.scale = letter, scale
+
+        def score(self, texts: Any) -> Any:
+            return np.array([self.scale * t.count(self.letter) for t in texts], np.float32)
+
+    real = ["ab", "", "aabb", "ab"]
+    members = (Letters("a", 1), Letters("b", 100))
+    panel = Panel.of({m.letter: (m, m.score(real)) for m in members})
+    deviation = np.sqrt(0.5)
+    np.testing.assert_allclose(
+        panel.score(["aaa", "bbb", "abb", ""]), np.array([2, 2, 1, -1]) / deviation, rtol=1e-6
+    )
+
+
+def test_an_adaptive_writer_is_judged_by_the_detectors_that_it_knows() -> None:
+    """It is found less than its base by every detector, and the shop learns from it."""
+    evasive = EvasiveReviews(base=TemplateReviews())
+    found = judge_on_generated(
+        DATA, [*ATTACKS[1:], evasive], [StyleReviews()], THREAT, seeds=(0,), targets=4, draws=20
+    )
+    name = named(evasive)
+    assert name == "evasive-reviews (template-reviews)"
+    assert {key for key in found if key[0] == name} == {
+        (name, "style-reviews", "adaptive"),
+        (name, "copied-reviews", "adaptive"),
+        (name, "style-reviews", "retrained"),
+    }
+    plain = found["template-reviews", "style-reviews", "known"].auroc.value
+    known = found[name, "style-reviews", "adaptive"].auroc.value
+    assert known < plain
+    alone = judge_on_generated(
+        DATA, [evasive], [StyleReviews()], THREAT, seeds=(0,), targets=4, draws=20
+    )
+    assert ("template-reviews", "style-reviews", "known") in alone, "the shop knows the base"
+
+
+def test_an_adaptive_writer_is_shown_to_models_too() -> None:
+    evasive = EvasiveReviews(base=TemplateReviews())
+    attacks = [TemplateReviews(), evasive]
+    found = measure_effect(DATA, attacks, THREAT, detectors=[StyleReviews()], k=5)
+    assert [e.attack for e in found] == ["moved-reviews", "template-reviews", named(evasive)]
+    assert found[2].reviews == 3 and found[2].by_seed[0].gains != found[1].by_seed[0].gains
 
 
 def test_blame_is_measured_the_same_way() -> None:
@@ -229,10 +348,12 @@ def test_the_whole_run_is_written(tmp_path: Path) -> None:
         "moved-reviews", "rewritten-reviews", "template-reviews",
     ]  # fmt: skip
     assert told["deceptive"] == []
+    row = next(j for j in told["generated"] if j["trained"] == "left-out")
+    assert {"auroc", "average_precision", "recall_at_1_percent_fpr"} <= set(row)
     page = (tmp_path / "fake-reviews.md").read_text()
-    assert page == show(found)
-    row = next(n for n in page.splitlines() if n.startswith("| template-reviews | 3.0 |"))
-    assert row.count("|") == 10 and "-reviews) | " in row, "cost, gain and AUROC in one row"
+    assert page == show(found) and "## tfidf over title, reviews" in page
+    line = next(n for n in page.splitlines() if n.startswith("| template-reviews | 3.0 |"))
+    assert line.count("|") == 13 and "-reviews) | " in line, "cost, gain and AUROC in one row"
     with pytest.raises(DataError, match="has no reviews"):
         run_fake_reviews(taste_log(), attacks=ATTACKS[1:])
 
@@ -241,9 +362,11 @@ def test_the_example_is_a_file_that_runs(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HARDRANK_DATA", str(tmp_path))
     example = Path(__file__).parents[2] / "examples" / "reviews" / "fake-reviews.toml"
     loaded = load_fake_reviews(example)
-    assert [a.kind for a in loaded.attacks] == [
+    assert [named(a) for a in loaded.attacks] == [
         "template-reviews", "language-model-reviews", "rewritten-reviews",
+        "evasive-reviews (language-model-reviews)", "evasive-reviews (template-reviews)",
     ]  # fmt: skip
+    assert [m.kind for m in loaded.victims] == ["tfidf", "text-sequence", "item-knn"]
     asked: dict[str, Any] = {}
     monkeypatch.setattr(AmazonReviews, "load", lambda self: DATA)
     monkeypatch.setattr(
@@ -252,6 +375,7 @@ def test_the_example_is_a_file_that_runs(tmp_path: Path, monkeypatch: pytest.Mon
     )
     run_file(loaded, RunContext(folder=tmp_path))
     assert asked["data"] is DATA and asked["folder"] == tmp_path
+    assert asked["models"] == loaded.models
     assert asked["threat"].budget == Budget(reviews=5, words=60)
     assert asked["deceptive"] == (
         tmp_path / "attacked-text" / "deceptive-opinion" / "deceptive-opinion.csv"
@@ -260,10 +384,20 @@ def test_the_example_is_a_file_that_runs(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_every_mistake_of_a_file_is_told() -> None:
     good: dict[str, Any] = {"name": "x", "data": {"kind": "amazon-reviews", "path": "x"}}
-    assert parse_fake_reviews(good).model.kind == "tfidf"
+    assert [m.kind for m in parse_fake_reviews(good).victims] == ["tfidf"]
+    reading = {"kind": "tfidf", "fields": ["title", "reviews"]}
+    one = parse_fake_reviews(good | {"model": reading})
+    assert one.victims == parse_fake_reviews(good | {"models": [reading]}).victims
+    renamed = parse_fake_reviews(good | {"field": {"name": "said"}})
+    assert [model_name(m) for m in renamed.victims] == ["tfidf over title, said"]
+    knn = {"kind": "item-knn"}
     for change, said in (
         ({"atacks": []}, "unknown key"),
-        ({"field": {"name": "said"}}, "does not read 'said'"),
+        ({"field": {"name": "said"}, "model": reading}, "model: does not read 'said'"),
+        ({"models": [knn]}, "models: none reads 'reviews'"),
+        ({"models": [reading, knn, knn]}, "models: each kind once"),
+        ({"model": reading, "models": [reading]}, "model or models, not both"),
+        ({"attacks": [{"kind": "evasive-reviews"}] * 2}, "attacks: each kind once"),
         ({"attacks": [{"kind": "template-reviews"}] * 2}, "attacks: each kind once"),
         ({"threat": {"goal": {"kind": "promote"}, "budget": {"words": 3}}}, "must be reviews"),
     ):
@@ -286,3 +420,34 @@ def test_the_command_checks_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert done.exit_code == 0, done.output
     assert "| template-reviews | 3.0 |" in done.output
     assert (tmp_path / "out" / "fake-reviews.json").is_file()
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_quotes_the_kept_figures() -> None:
+    """Every interval of gains and of detection in the page stands in the kept result."""
+    kept = json.loads((ROOT / "benchmarks" / "results" / "fake_reviews.json").read_text())
+    found, page = kept["figures"], (ROOT / "docs" / "fake-reviews.md").read_text()
+    assert len(kept["seeds"]) >= 3 and found["controls"]
+    assert all(c["unmoved"] and c["largest_shift"] == 0 for c in found["controls"])
+    for effect in found["effects"]:
+        assert [s["seed"] for s in effect["by_seed"]] == kept["seeds"]
+        if effect["reads"]:
+            assert _quoted(effect["gain"]) in page, (effect["model"], effect["attack"])
+            assert effect["attack"] == "moved-reviews" or _quoted(effect["over_control"]) in page
+    best: dict[tuple[str, str], Any] = {}
+    for row in found["generated"]:
+        key = (row["generator"], row["trained"])
+        best[key] = max(row, best.get(key, row), key=lambda r: r["auroc"][0])
+    plain = {"template-reviews", "language-model-reviews", "rewritten-reviews"}
+    assert {(g, t) for g in plain for t in ("known", "left-out")} <= set(best)
+    for row in best.values():
+        for name in ("auroc", "average_precision", "recall_at_1_percent_fpr"):
+            assert _quoted(row[name]) in page, row
+    for row in found["deceptive"]:
+        assert _quoted(row["auroc"]) in page, row
+
+
+def _quoted(interval: list[float]) -> str:
+    return "{:.3f} ({:.3f} to {:.3f})".format(*interval)

@@ -36,7 +36,7 @@ def test_quality_of_a_small_generator(gan_log: Dataset, gan_model: InterestGener
     assert found.samples == 300
     again = measure(gan_model, gan_log, np.random.default_rng(0), samples=300)
     assert again == found
-    with pytest.raises(DataError, match="too few"):
+    with pytest.raises(DataError, match="to measure what is drawn 20 are needed"):
         measure(gan_model, taste_log(users=10), np.random.default_rng(0))
 
 

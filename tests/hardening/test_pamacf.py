@@ -163,10 +163,10 @@ def test_killed_and_resumed_is_uninterrupted(
     whole = spec.fit(log, RUN, objective=objective).arrays()
     run, real, calls = RunContext(folder=tmp_path), Triples.batches, iter(range(9))
 
-    def batches(self: Triples, size: int, rng: np.random.Generator) -> Any:
+    def batches(self: Triples, size: int, rng: np.random.Generator, **how: Any) -> Any:
         if next(calls) == 2:
             raise Killed
-        yield from real(self, size, rng)
+        yield from real(self, size, rng, **how)
 
     monkeypatch.setattr(Triples, "batches", batches)
     with pytest.raises(Killed):

@@ -1,6 +1,7 @@
 """Schedules: ramps rise and never fall, phases follow their plan."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +17,8 @@ from hardrank.context import RunContext
 from hardrank.hardening import Adversarial, Constant, Phase, Phases, Ramp, Schedule
 from hardrank.perturbations import FGM, PGD, Inner
 from hardrank.testing.objectives import TinyBatch, TinyNetwork
-from hardrank.training import Step, Training, train
+from hardrank.training import Plain, Step, Training, train
+from hardrank.training.objective import begins
 
 share = st.floats(0, 1)
 
@@ -58,6 +60,20 @@ def test_phases_follow_the_plan() -> None:
     """S1-45: the step at which a stretch ends belongs to the next."""
     at = [PLAN.at(p) for p in (0, 0.2, 0.25, 0.5, 0.7499, 0.75, 1)]
     assert at == [0, 0, 0.5, 0.5, 0.5, 1, 1]
+
+
+def test_when_a_schedule_leaves_0() -> None:
+    assert PLAN.begins == 0.25
+    two = Phases(phases=(Phase(share=0, until=0.2), Phase(share=0, until=0.4), Phase(share=1)))
+    assert two.begins == 0.4
+    falls = Phases(phases=(Phase(share=1, until=0.5), Phase(share=0)))
+    never = Phases(phases=(Phase(share=0),))
+    assert [s.begins for s in (Constant(), Ramp(), falls, never)] == [0, 0, 0, 0]
+    plain = Adversarial(inner=FGM(), radius=0.1)
+    one = replace(plain, weight_schedule=PLAN)
+    both = replace(one, radius_schedule=two)
+    assert [begins(objective) for objective in (one, both)] == [0.25, 0.4]
+    assert begins(plain) == begins(Plain()) == 0
 
 
 def test_phases_are_spelled_in_toml() -> None:

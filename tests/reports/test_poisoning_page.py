@@ -155,12 +155,40 @@ def test_many_defences_do_not_make_a_long_verdict(tmp_path: Path) -> None:
 
 
 def test_a_demotion_is_told_as_one(tmp_path: Path) -> None:
-    made = [f for f in of_arm("ease", "control", ATTACKS) if f.audit != "worst-case"]
+    made = demoted({"ease": 0.3, "wmf": 0.2})
     read = read_poisoning(folder_of(tmp_path, made, goal="demote"))
-    sentences = said(read)
+    sentences = [s.replace("\N{NARROW NO-BREAK SPACE}", " ") for s in said(read)]
     assert "try to drive each of 2 items out of the top 50" in sentences[0]
-    assert sentences[1].startswith("Undefended, random-profiles moves the targets on ease")
+    assert sentences[1] == (
+        "Undefended, random-profiles moves the targets on ease from 30.0 % to 10.0 % of those "
+        "lists; the least of its 2 victims is wmf, from 20.0 % to 10.0 % under random-profiles."
+    )
+    assert sentences[2].startswith(
+        "Of what the strongest attack on each target takes away, defences give back: filter 40.0 %"
+    )
     assert read.strongest_first == list(ATTACKS)
+    source = poisoning_page(tmp_path).read_text("utf-8")
+    for said_so in ("loss given back", "Loss of T-HR@50 beyond", "leave all but few lists"):
+        assert said_so in source
+    assert "gain taken away" not in source
+
+
+def test_a_demotion_that_lowers_nothing_is_not_called_one(tmp_path: Path) -> None:
+    read = read_poisoning(folder_of(tmp_path, demoted({"ease": 0.3, "wmf": 0.01}), goal="demote"))
+    assert ", where none lowers them: from 1.0" in said(read)[1]
+    read = read_poisoning(folder_of(tmp_path, demoted({"ease": 0.05}), goal="demote"))
+    assert said(read)[1].startswith("Undefended, no attack lowers the targets on any victim: on e")
+
+
+def demoted(before: dict[str, float]) -> list[Finding]:
+    """Victim -> exposure before; its control then has 10 to 25 %."""
+    made = [f for v in before for a in ("control", "filter") for f in of_arm(v, a, ATTACKS)]
+    made += [finding(f"{v}/control", "promotion", "asr", 1.0, trial=t)
+             for v in before for t in ATTACKS]  # fmt: skip
+    return [
+        replace(f, value=before[f.subject.partition("/")[0]])
+        if f.metric.startswith("er_before") else f for f in made
+    ]  # fmt: skip
 
 
 def test_every_table_has_a_caption_and_heads(source: str, page: Page) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import hardrank
 from hardrank.context import RunContext
 from hardrank.errors import Unsupported
+from hardrank.hardening import Constant, Phase, Phases, Ramp
 from hardrank.testing.objectives import TinyBatch, TinyNetwork
 from hardrank.training import Step, Training, train
 from hardrank.training.average import Average
@@ -148,6 +149,7 @@ def test_the_loop_clips_what_the_optimiser_sees() -> None:
 _OF_PARAMETERS = {
     ("clip_grads_with_norm_", "learning.values()"),
     ("clip_grad_norm_", "model.parameters()"),
+    ("clip_grad_norm_", "network.parameters()"),  # of a detector
     ("clip_grads_with_norm_", "parameters"),  # of one player of a generator's game
 }
 
@@ -252,6 +254,63 @@ def test_patience_waits_for_what_is_kept() -> None:
     _, progress = fit(rows=rows * 2, keep="robust", patience=2, epochs=6)
     assert progress.epoch == 3
     assert "no better validation value in 2" in progress.finished
+
+
+@dataclass(frozen=True)
+class _Warmed:
+    """Plain training with a schedule of its own."""
+
+    weight_schedule: Any
+    kind: str = "warmed"
+
+    def __call__(self, network: Any, batch: Any, step: Step) -> Tensor:
+        loss: Tensor = network.loss(batch) * (1 + self.weight_schedule.at(step.progress))
+        return loss
+
+
+@pytest.mark.parametrize(("until", "kept"), [(0.2, 2), (0.25, 2), (0.26, 3), (0.5, 3), (0.9, 4)])
+def test_an_epoch_before_the_objective_began_is_never_the_best(until: float, kept: int) -> None:
+    """Four epochs, the first by far the best: of those that the objective shaped from their
+    first step on the best is kept, and without one the last weights."""
+    rows = [{"quality": q} for q in (9.0, 3.0, 2.0, 1.0)]
+    plan = Phases(phases=(Phase(share=0.0, until=until), Phase(share=1.0)))
+    options: dict[str, Any] = {"rows": rows, "keep": "best", "epochs": 4}
+    chosen, progress = fit(objective=_Warmed(plan), **options)
+    assert progress.best_epoch == (0 if until == 0.9 else kept)
+    assert torch.equal(chosen.vectors, _at_the_end_of(kept, plan).vectors)
+
+
+def _at_the_end_of(epoch: int, plan: Any) -> Any:
+    """Weights after so many of four epochs."""
+    network, found = TinyNetwork(), list[Tensor]()
+
+    def validate() -> dict[str, float]:
+        found.append(network.vectors.detach().clone())
+        return {"quality": 0.0}
+
+    train(
+        network, batches_of(2), steps=6, objective=_Warmed(plan), validate=validate,
+        options=Training(epochs=4, learning_rate=0.05, patience=0, keep="last"),
+        run=RunContext(),
+    )  # fmt: skip
+    with torch.no_grad():
+        network.vectors.copy_(found[epoch - 1])
+    return network
+
+
+def test_without_a_schedule_the_first_epoch_may_be_the_best() -> None:
+    """As with a schedule that never rests at 0, or always does."""
+    rows = [{"quality": q} for q in (9.0, 3.0, 2.0)]
+    resting = Phases(phases=(Phase(share=0.0),))
+    for objective in (None, _Warmed(Constant()), _Warmed(Ramp()), _Warmed(resting)):
+        assert fit(objective=objective, rows=rows, keep="best")[1].best_epoch == 1
+
+
+def test_patience_does_not_wait_for_what_may_not_be_kept() -> None:
+    rows = [{"quality": q} for q in (9.0, 8.0, 1.0, 0.9, 0.8, 2.0)]
+    plan = Phases(phases=(Phase(share=0.0, until=1 / 3), Phase(share=1.0)))
+    _, progress = fit(objective=_Warmed(plan), rows=rows, keep="best", epochs=6, patience=2)
+    assert (progress.best_epoch, progress.epoch) == (3, 5)
 
 
 def test_keeping_the_most_robust_needs_a_robust_error() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from hardrank.attacks import EVERY_ATTACK
+from hardrank.attacks.roll import ROLL
 from hardrank.audits.checks import Check
 from hardrank.audits.measure import measure
 from hardrank.audits.samples import gather, samples
@@ -59,16 +59,38 @@ FAMILIES: dict[str, str] = {
     "nes-features": "feature vectors",
     "pgd-features": "feature vectors",
     "random-features": "feature vectors",
+    "random-profiles": "scripted profiles",
+    "average-profiles": "scripted profiles",
+    "bandwagon": "scripted profiles",
+    "reverse-bandwagon": "scripted profiles",
+    "segment": "scripted profiles",
+    "love-hate": "scripted profiles",
+    "popular-fillers": "scripted profiles",
+    "power-users": "copied profiles",
+    "copy-profile": "copied profiles",
+    "mixed-copy": "copied profiles",
+    "obfuscated": "copied profiles",
+    "pga": "profiles by gradient",
+    "rev-adv": "profiles by gradient",
+    "crafted-profiles": "profiles by gradient",
+    "policy-profiles": "profiles by policy gradient",
+    "aush": "generated profiles",
+    "interest-gan": "generated profiles",
+    "interest-vae": "generated profiles",
+    "leg-up": "generated profiles",
+    "few-profiles": "rehearsed profiles",
+    "helped-profiles": "rehearsed profiles",
+    "rehearsed": "rehearsed profiles",
+    "evasive-profiles": "rehearsed profiles",
+    "template-reviews": "fake reviews",
+    "rewritten-reviews": "fake reviews",
+    "language-model-reviews": "fake reviews",
+    "evasive-reviews": "fake reviews",
 }
-"""Kind of an attack -> what it does to a text, history or vector. Training on one of a family
+"""Kind of an attack -> what it does to a text, history, vector or log. Training on one of a family
 makes the others of it seen. A kind that is not here is a family of its own."""
 REPRESENTATION = "representation"
 """Family and surface of bounded perturbations of inner vectors."""
-_NEVER = (
-    ("poisoning", "profiles", "promote"), ("poisoning", "profiles", "demote"),
-    ("fake reviews", "reviews", "promote"),
-)  # fmt: skip
-"""Threats that are known to exist: stated whether or not anything here can mount them."""
 
 
 @dataclass(frozen=True, order=True)
@@ -85,8 +107,8 @@ def family_of(kind: str) -> str:
 
 
 def known_cells() -> tuple[Cell, ...]:
-    """Every cell that some attack of this version can fill, and those known beyond it."""
-    every: Any = EVERY_ATTACK
+    """Every cell that some attack of this version can fill."""
+    every: Any = ROLL
     cells = {
         Cell(family_of(cls.kind), surface, goal)
         for cls in every
@@ -94,7 +116,6 @@ def known_cells() -> tuple[Cell, ...]:
         for goal in cls.goals
     }
     cells |= {Cell(REPRESENTATION, REPRESENTATION, goal) for goal in ("promote", "degrade")}
-    cells |= {Cell(*names) for names in _NEVER}
     return tuple(sorted(cells))
 
 

@@ -3,7 +3,7 @@
 A plain formula is a value per row, then the mean over seeds and samples:
 
     hr@K recall@K ndcg@K mrr           from `rank`
-    er_before er_after er_gain         exposure of a target, from hits and `eligible`
+    er_before er_after er_gain er_loss exposure of a target, from hits and `eligible`
     rank_before rank_after rank_gain   mean rank of a target; the gain is before - after
     asr                                share of targets (not excluded, no error) with `success`
     passed                             share of checks (gates) with `success`
@@ -15,7 +15,8 @@ A plain formula is a value per row, then the mean over seeds and samples:
                                        among rows with `value` >= T, and the other way round
 
 `worst(f)` takes the largest of a sample's rows (all attacks on one target) where `f` takes
-their mean; `area(f)` the area under the curve over `radius`, by its width: a mean height.
+their mean, `least(f)` the smallest (what the strongest demotion leaves); `area(f)` the area
+under the curve over `radius`, by its width: a mean height.
 Comparisons read two sets of rows, paired by seed and sample:
 
     difference(f)       where - versus
@@ -74,6 +75,7 @@ _NAMED: dict[str, pl.Expr] = {
     "er_before": pl.col("hits_before") / pl.col("eligible"),
     "er_after": pl.col("hits_after") / pl.col("eligible"),
     "er_gain": (pl.col("hits_after") - pl.col("hits_before")) / pl.col("eligible"),
+    "er_loss": (pl.col("hits_before") - pl.col("hits_after")) / pl.col("eligible"),
     "rank_gain": pl.col("rank_before") - pl.col("rank_after"),
     "asr": pl.col("success").cast(pl.Float64),
     "excluded": pl.col("excluded").cast(pl.Float64),
@@ -109,7 +111,7 @@ class Formula:
     name: str
     row: pl.Expr
     fold: str = "mean"
-    """`mean`, `worst`, `area` or `whole`."""
+    """`mean`, `worst`, `least`, `area` or `whole`."""
     compare: str = ""
     """A key of `COMPARISONS`, or empty."""
     whole: Whole | None = None
@@ -185,7 +187,7 @@ def parse(text: str) -> Formula:
     name, inner = call.groups() if call else (text, None)
     if name in COMPARISONS and name != "p_noninferior" and (inner or COMPARISONS[name]):
         return replace(parse(inner or COMPARISONS[name]), compare=name)
-    if name in ("worst", "area") and inner:
+    if name in ("worst", "least", "area") and inner:
         return replace(parse(inner), fold=name)
     return Formula(text, _row(text))
 
@@ -226,7 +228,7 @@ def _row(name: str) -> pl.Expr:
     if name not in _NAMED:
         known = ["hr@K", "recall@K", "ndcg@K", "accuracy@T", "precision@T", "recall@T", "f1@T"]
         known += ["auc", "ece", *_NAMED]
-        wrapped = [f"{c}(...)" for c in ("worst", "area", *COMPARISONS)]
+        wrapped = [f"{c}(...)" for c in ("worst", "least", "area", *COMPARISONS)]
         raise ValueError(f"unknown formula '{name}'; known: {', '.join(known + wrapped)}")
     return _NAMED[name]
 
@@ -268,8 +270,9 @@ def _folded(rows: pl.DataFrame, formula: Formula) -> pl.DataFrame:
         return known.filter(pl.col("label").is_not_null())
     if formula.fold == "area":
         return _areas(known)
-    fold = pl.col("number").max() if formula.fold == "worst" else pl.col("number").mean()
-    return known.group_by("seed", "sample").agg(fold)
+    number = pl.col("number")
+    folds = {"worst": number.max(), "least": number.min()}
+    return known.group_by("seed", "sample").agg(folds.get(formula.fold, number.mean()))
 
 
 def _areas(known: pl.DataFrame) -> pl.DataFrame:

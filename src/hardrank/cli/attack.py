@@ -15,10 +15,9 @@ app = typer.Typer(
 @app.command("list")
 def list_() -> None:
     """One line for each attack: kind, what it has to see, what it writes, what it does."""
-    from hardrank.attacks import EVERY_ATTACK
-    from hardrank.attacks.profiles import PROFILE_ATTACKS
+    from hardrank.attacks.roll import ROLL
 
-    made: list[Any] = [*EVERY_ATTACK, *PROFILE_ATTACKS]
+    made: Any = ROLL
     rows = [(a.kind, a.needs, ",".join(a.surfaces), _text(a).splitlines()[0]) for a in made]
     heads = ("kind", "sees", "writes", "what it does")
     widths = [max(len(r[c]) for r in [heads, *rows]) for c in range(3)]
@@ -30,17 +29,16 @@ def list_() -> None:
 @app.command("show")
 def show(kind: str = typer.Argument(help="As in `hardrank attack list`.")) -> None:
     """Source and method of an attack, and its hyperparameters as an experiment spells them."""
-    from hardrank.attacks import EVERY_ATTACK
-    from hardrank.attacks.profiles import PROFILE_ATTACKS
+    from hardrank.attacks.roll import ROLL
     from hardrank.errors import ConfigError
 
-    every: list[Any] = [*EVERY_ATTACK, *PROFILE_ATTACKS]
+    every: Any = ROLL
     known: dict[str, Any] = {made.kind: made for made in every}
     if kind not in known:
         raise ConfigError("attack show", [f"unknown kind '{kind}'; allowed: {', '.join(known)}"])
     found = known[kind]
     surfaces, goals = ", ".join(found.surfaces), ", ".join(found.goals)
-    uses = getattr(found, "uses", found.needs)  # fake users see the log, never the victim
+    uses = getattr(found, "uses", found.needs)  # fake users and reviewers never see the victim
     seen = found.needs if found.needs == uses else f"{found.needs} to {uses}"
     print(f"{kind}: sees {seen}, writes {surfaces}, goals {goals}\n")
     print(_text(found))

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from hardrank.detection.bursts import Bursts
+from hardrank.detection.calibrator import Calibrator, FittedCalibrator
 from hardrank.detection.combined import SINGLE_DETECTORS, Combined, combine
 from hardrank.detection.consistency import InterestConsistency
 from hardrank.detection.degree import Degree
@@ -32,12 +33,14 @@ __all__ = [
     "AnyDetector",
     "BoostedDetector",
     "Bursts",
+    "Calibrator",
     "Combined",
     "Degree",
     "Detected",
     "Duplicates",
     "Fap",
     "Features",
+    "FittedCalibrator",
     "FittedDetector",
     "FittedTwoStage",
     "GanDetector",
@@ -67,7 +70,7 @@ UnsupervisedUnion = (
     | TextMismatch | Combined
 )  # fmt: skip
 """Detectors that need no labelled example: callables (dataset) -> (U,) scores."""
-LearnedUnion = BoostedDetector | LogisticDetector | TwoStage
+LearnedUnion = BoostedDetector | LogisticDetector | TwoStage | Calibrator
 """Detectors with `fit`. A `TwoStage` can do without where its base can."""
 AnyDetector = Annotated[
     UnsupervisedUnion | LearnedUnion | GanDiscriminator, Field(discriminator="kind")

@@ -30,8 +30,11 @@ __all__ = [
     "FittedDetector",
     "Line",
     "LogisticDetector",
+    "balanced",
+    "learned_rows",
     "ranked",
     "threshold_on",
+    "too_few",
 ]
 
 Doubles = NDArray[np.float64]
@@ -225,7 +228,7 @@ def threshold_on(
     ]
     negatives = np.concatenate(aside) if aside else np.empty(0)
     if not len(negatives):
-        raise _too_few(examples)
+        raise too_few(examples)
     return threshold_at_fpr(negatives, false_alarms)
 
 
@@ -248,20 +251,20 @@ def _lesson(examples: Sequence[LabelledLog], held_out: float, rows: int, seed: i
         found, x = ranked(log.dataset)
         assert found == (names or found), "features differ from log to log"
         names = found
-        chosen = _learned_from(log, held_out, rows // len(examples), (seed, n))
+        chosen = learned_rows(log, held_out, rows // len(examples), (seed, n))
         parts.append((x[chosen], log.fake[chosen]))
         families += [log.family] * len(chosen)
         aside.append(x[_held_out(log, held_out, seed)])
     fake = np.concatenate([f for _, f in parts])
     if fake.all() or not fake.any() or not sum(map(len, aside)):
-        raise _too_few(examples)
+        raise too_few(examples)
     return _Lesson(
         names=names, x=np.concatenate([x for x, _ in parts]), fake=fake,
-        weight=_weights(fake, np.asarray(families)), aside=np.concatenate(aside),
+        weight=balanced(fake, np.asarray(families)), aside=np.concatenate(aside),
     )  # fmt: skip
 
 
-def _learned_from(log: LabelledLog, held_out: float, most: int, seed: tuple[int, int]) -> Ints:
+def learned_rows(log: LabelledLog, held_out: float, most: int, seed: tuple[int, int]) -> Ints:
     """Rows of the users of a log that are trained on: its fakes, and `most` of its real users."""
     aside = users_apart(log, held_out, seed[0], "threshold")
     real = np.flatnonzero(log.learned & ~log.fake & ~aside)
@@ -275,7 +278,7 @@ def _held_out(log: LabelledLog, share: float, seed: int) -> Mask:
     return log.learned & ~log.fake & users_apart(log, share, seed, "threshold")
 
 
-def _weights(fake: Mask, families: NDArray[np.str_]) -> Doubles:
+def balanced(fake: Mask, families: NDArray[np.str_]) -> Doubles:
     """(N,) of mean 1: half of all for the fakes, of that the same for each family."""
     weight = np.full(len(fake), len(fake) / (2 * (~fake).sum()))
     kinds = np.unique(families[fake])
@@ -314,7 +317,8 @@ def _without(x: Doubles, feature: int) -> Doubles:
     return out
 
 
-def _too_few(examples: Sequence[LabelledLog]) -> DataError:
+def too_few(examples: Sequence[LabelledLog]) -> DataError:
+    """What to raise for them."""
     users = max(log.dataset.n_users for log in examples)
     return DataError(
         f"the example logs have too few users to learn from and to set a threshold on ({users})",

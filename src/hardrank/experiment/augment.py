@@ -14,7 +14,7 @@ from hardrank.audits import samples as table
 from hardrank.audits.catalogue import PROTOCOL
 from hardrank.audits.utility import utility
 from hardrank.context import RunContext, derive
-from hardrank.data import Holdout
+from hardrank.data import Dataset, Holdout
 from hardrank.data.leaks import Split, check_leaks
 from hardrank.errors import DataError
 from hardrank.experiment.augment_findings import (
@@ -27,11 +27,14 @@ from hardrank.experiment.augment_findings import (
 from hardrank.experiment.augment_logs import (
     ARMS,
     BEHAVIOUR_ARMS,
+    RIVALS,
+    ROLES,
     Proposers,
     behaviour_attack,
     log_of,
     thinned,
 )
+from hardrank.experiment.augment_negatives import NEGATIVE_ARMS, false_negatives, with_negatives
 from hardrank.experiment.augment_spec import AugmentExperiment
 from hardrank.experiment.circumstance import Clock, host, versions
 from hardrank.experiment.reading import dataset_of
@@ -39,6 +42,7 @@ from hardrank.experiment.stages import kept_samples, key_of
 from hardrank.files import write_json, write_text
 from hardrank.findings import Finding
 from hardrank.generators.augment import PopularProposer
+from hardrank.models import BprMf, LightGcn, Model
 from hardrank.recommender import ModelSpec, Recommender
 
 __all__ = ["Augmentation", "run_augmentation"]
@@ -99,7 +103,7 @@ def _world(experiment: AugmentExperiment, run: RunContext) -> _World:
     users = split.test.queries.users
     events = np.diff(split.train.offsets)[users]
     few = (users >= 0) & (events > 0) & (events < experiment.fewer_than)
-    if not few.any() and experiment.behaviour is None:
+    if not few.any() and experiment.behaviour is None and experiment.negatives is None:
         raise DataError(
             f"no test user has fewer than {experiment.fewer_than} training events",
             field="thinned", remedy="thin some users (thinned = 0.2) or raise fewer_than",
@@ -132,25 +136,42 @@ def _proposers(world: _World, seed: int) -> Proposers:
 def _measured(world: _World, proposers: Proposers, seed: int) -> Iterator[pl.DataFrame]:
     experiment, folder = world.experiment, world.run.folder
     assert folder is not None
-    arms = (*ARMS, *BEHAVIOUR_ARMS) if experiment.behaviour else ARMS
-    for arm in arms:
+    for arm in _arms(experiment):
         log = log_of(arm, world.split.train, experiment, proposers, seed)
-        for label, model in experiment.labelled().items():
+        for label, written in experiment.labelled().items():
+            model = with_negatives(written, arm, experiment)
+            if model is None:
+                continue
             key = key_of(
                 "augment-1", model, log.fingerprint, world.split.train.fingerprint,
                 world.split.test.fingerprint, seed, experiment.fewer_than, experiment.behaviour,
-                experiment.generator,
+                experiment.generator, *((arm, "negatives") if experiment.negatives else ()),
             )  # fmt: skip
-            spec: ModelSpec = model
 
-            def make(spec: ModelSpec = spec, log: Any = log, arm: str = arm,
+            def make(model: Model = model, log: Dataset = log, arm: str = arm,
                      label: str = label) -> pl.DataFrame:  # fmt: skip
-                run = replace(world.run.seeded(seed), folder=None)
+                run, subject = world.run.seeded(seed), f"{label}/{arm}"
+                if arm != NEGATIVE_ARMS[0]:  # which finds its generator in the folder
+                    run = replace(run, folder=None)
+                spec: ModelSpec = model
                 fitted = spec.fit(log, run, valid=world.split.valid)
-                return _asked(world, fitted, f"{label}/{arm}", proposers, seed)
+                parts = [_asked(world, fitted, subject, proposers, seed)]
+                compared = experiment.negatives and arm in ("control", *NEGATIVE_ARMS)
+                if compared and isinstance(model, BprMf | LightGcn):
+                    made = false_negatives(
+                        fitted, model.negatives, log, world.split.test, subject=subject,
+                        seed=seed, run=run, names=world.names,
+                    )  # fmt: skip
+                    parts.append(made)
+                return table.gather(parts)
 
             yield kept_samples(folder / "measured" / f"{label}-{arm}-{seed}", key, make)
             _log.info("%s/%s seed %d", label, arm, seed)
+
+
+def _arms(experiment: AugmentExperiment) -> tuple[str, ...]:
+    behaviour = BEHAVIOUR_ARMS if experiment.behaviour else ()
+    return (*ARMS, *behaviour, *(NEGATIVE_ARMS if experiment.negatives else ()))
 
 
 def _asked(
@@ -177,6 +198,12 @@ def _asked(
     return table.gather(parts)
 
 
+def _roles(experiment: AugmentExperiment) -> dict[str, str]:
+    """What generated items are to training, of each arm."""
+    roles = ROLES | {rival: ROLES[arm] for arm, rival in RIVALS.items()}
+    return {arm: roles[arm] for arm in _arms(experiment)}
+
+
 def _written(world: _World, made: pl.DataFrame, clock: Clock) -> Augmentation:
     folder, experiment = world.run.folder, world.experiment
     assert folder is not None
@@ -192,6 +219,7 @@ def _written(world: _World, made: pl.DataFrame, clock: Clock) -> Augmentation:
             "name": experiment.name, "config": config, "seeds": list(experiment.seeds),
             "protocol": protocol, "durations": clock.rounded(), "host": host(),
             "versions": versions(), "verdicts": [asdict(v) for v in answers],
+            "roles": _roles(experiment),
         },
     )  # fmt: skip
     write_text(folder / "augmentation.md", tables(findings, answers))

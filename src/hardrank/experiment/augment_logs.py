@@ -10,13 +10,23 @@ from hardrank.audits.utility import utility
 from hardrank.context import derive
 from hardrank.data import Dataset, Holdout, Queries
 from hardrank.data.splits import Split
+from hardrank.experiment.augment_negatives import NEGATIVE_ARMS
 from hardrank.experiment.augment_spec import AugmentExperiment, Behaviour
 from hardrank.generators.augment import Proposer, augmented, edited, with_edited_copies
 from hardrank.metrics.ranking import ranks_of_targets
 from hardrank.recommender import Recommender, mask_seen
 from hardrank.types import Ints
 
-__all__ = ["ARMS", "BEHAVIOUR_ARMS", "Proposers", "behaviour_attack", "log_of", "thinned"]
+__all__ = [
+    "ARMS",
+    "BEHAVIOUR_ARMS",
+    "RIVALS",
+    "ROLES",
+    "Proposers",
+    "behaviour_attack",
+    "log_of",
+    "thinned",
+]
 
 ARMS = ("control", "augmented", "augmented-at-random")
 """Without generated events; with the generator's; with as many drawn by popularity."""
@@ -36,11 +46,26 @@ class Proposers:
     """A generator of another seed, which no defended arm has met."""
 
 
+RIVALS = {
+    ARMS[1]: ARMS[2],
+    BEHAVIOUR_ARMS[0]: BEHAVIOUR_ARMS[1],
+    NEGATIVE_ARMS[0]: NEGATIVE_ARMS[1],
+}
+"""What shows for each arm whether it is the generator that helps: as much by popularity."""
+ROLES = {
+    "control": "nothing generated",
+    "augmented": "positives of sparse users, of lower weight",
+    "interest-adversarial": "evasion: histories are tampered with, the real next event stays",
+    "hard-negatives": "negatives of pairwise comparisons, never an item that the user has",
+}
+"""What generated items are to training, by arm; its rival does the same."""
+
+
 def log_of(
     arm: str, train: Dataset, experiment: AugmentExperiment, proposers: Proposers, seed: int
 ) -> Dataset:
     """What the arm is trained on; the same arm and seed give the same log."""
-    if arm == "control":
+    if arm == "control" or arm in NEGATIVE_ARMS:
         return train
     rng = np.random.default_rng(derive(seed, "augment", arm))
     proposer = proposers.random if arm.endswith("-at-random") else proposers.generator

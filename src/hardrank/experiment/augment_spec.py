@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import StringConstraints, TypeAdapter, ValidationError
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from hardrank.data.cleaning import Cleaning
 from hardrank.data.labels import LabelPolicy
@@ -17,7 +17,8 @@ from hardrank.experiment.mistakes import mistakes
 from hardrank.experiment.spec import expanded, read_toml
 from hardrank.generators.augment import Place
 from hardrank.generators.interest_gan import InterestGan
-from hardrank.models import Model
+from hardrank.models import BprMf, LightGcn, Model
+from hardrank.models.bpr.negatives import GeneratedNegatives, HardNegatives
 from hardrank.types import Count, Share, spec
 
 __all__ = ["AugmentExperiment", "Behaviour", "load_augmentation", "parse_augmentation"]
@@ -76,6 +77,26 @@ class AugmentExperiment:
     logs without sparse users; all arms, and all histories, are of the log that is left."""
     behaviour: Behaviour | None = None
     """Attack on histories, and the arms against it; None leaves both out."""
+    negatives: Annotated[GeneratedNegatives | HardNegatives, Field(discriminator="kind")] | None = (
+        None
+    )
+    """Hard negatives of pairwise models (`bpr-mf`, `light-gcn`), and as many by popularity; None
+    leaves both arms out. `generated` draws from `generator`."""
+
+    @model_validator(mode="after")
+    def _has_pairs(self) -> "AugmentExperiment":
+        if self.negatives is None:
+            return self
+        pairwise = [m for m in self.models if isinstance(m, BprMf | LightGcn)]
+        if not pairwise:
+            raise ValueError("negatives: no model compares pairs; add bpr-mf or light-gcn")
+        if any(m.negatives.kind != "uniform-items" for m in pairwise):
+            raise ValueError("negatives: the models themselves are the control; theirs are uniform")
+        if isinstance(self.negatives, GeneratedNegatives) and (
+            self.negatives.generator != InterestGan()
+        ):
+            raise ValueError("negatives.generator: the run's `generator` is taken; write it there")
+        return self
 
     def labelled(self) -> dict[str, Model]:
         """Models by label: the kind, and a number from the second one of a kind on."""

@@ -1,9 +1,10 @@
 """Attack cards: a page for every attack, from its docstring and its measured strength.
 
-python -m hardrank.experiment.cards docs/attacks
+python -m hardrank.experiment.cards docs/attacks benchmarks/results
 
-reads `measured.json` of that folder (`hardrank.experiment.strength` writes it) and writes one
-page an attack and `README.md`, the table of all.
+reads `measured.json` of the first folder (`hardrank.experiment.strength` writes it) and
+`poisoning*.json` of the second one, and writes one page an attack and `README.md`, the table of
+all.
 """
 
 import inspect
@@ -14,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from hardrank.attacks import EVERY_ATTACK
+from hardrank.attacks.roll import ROLL
+from hardrank.experiment.profile_cards import knows, measured_profiles
 from hardrank.files import write_text
 from hardrank.perturbations import Inner
 
@@ -34,20 +36,25 @@ _CELLS = (
 )  # fmt: skip
 
 
-def pages(measured: Mapping[str, Any]) -> dict[str, str]:
-    """File name -> page. measured: as `hardrank.experiment.strength.collect` gives it."""
-    made: list[Any] = [*EVERY_ATTACK, *get_args(get_args(Inner)[0])]
-    out = {f"{attack.kind}.md": "\n".join(_card(attack, measured)) for attack in made}
+def pages(measured: Mapping[str, Any], poisoned: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """File name -> page. measured: as `hardrank.experiment.strength.collect` gives it;
+    poisoned: name -> a result of `benchmarks/poisoning.py`."""
+    made: list[Any] = [*ROLL, *get_args(get_args(Inner)[0])]
+    out = {f"{attack.kind}.md": "\n".join(_card(attack, measured, poisoned)) for attack in made}
     out["README.md"] = "\n".join(_table(made, measured))
     return out
 
 
-def _card(attack: Any, measured: Mapping[str, Any]) -> Iterator[str]:
+def _card(
+    attack: Any, measured: Mapping[str, Any], poisoned: Mapping[str, Any] | None
+) -> Iterator[str]:
     text = inspect.getdoc(attack) or ""
     yield f"# {attack.kind}\n"
     yield f"{text}\n"
     yield "| | |\n|---|---|"
-    if hasattr(attack, "surfaces"):
+    if _joins_log(attack):
+        yield from knows(attack)
+    elif hasattr(attack, "surfaces"):
         yield f"| writes | {', '.join(attack.surfaces)} |"
         yield f"| needs to see at least | {_SEES[attack.needs]} |"
         yield f"| makes use of at most | {_SEES[attack.uses]} |"
@@ -64,9 +71,16 @@ def _card(attack: Any, measured: Mapping[str, Any]) -> Iterator[str]:
             meaning = " ".join((field.description or "").split())
             yield f"| `{name}` | `{_default(field.default)}` | {meaning} |"
     yield "\n## Measured\n"
-    rows = list(_measured(attack, measured))
+    rows = list(_measured(attack, measured)) or list(measured_profiles(attack, poisoned or {}))
+    if "reviews" in getattr(attack, "surfaces", ()):
+        rows = ["In [fake reviews](../fake-reviews.md)."]
     yield from rows or ["Not measured in the runs behind these pages."]
     yield ""
+
+
+def _joins_log(attack: Any) -> bool:
+    """Whether it writes fake users or reviews, of which the victim is never asked."""
+    return bool({"profiles", "reviews"} & set(getattr(attack, "surfaces", ())))
 
 
 def _measured(attack: Any, measured: Mapping[str, Any]) -> Iterator[str]:
@@ -171,20 +185,22 @@ def _default(value: Any) -> str:
 
 _HEAD = """# Attack cards
 
-Written by `python -m hardrank.experiment.cards docs/attacks` from the attacks' docstrings and from
-`measured.json`, which `python -m hardrank.experiment.strength` collects from finished runs; the
-experiment files are `examples/attacks-*.toml`. Every number is against the victim without any
-defence, on all users of the data, most of whom the attacker never saw. *Characters* and *cosine*
-are similarities to the original text by two judges that no victim shares (character n-grams;
-latent semantic analysis), *perplexity* is log10 of the new text's over the old one's under an
-n-gram model of the catalogue. The similarity of a promoted text says what a moderator could notice;
-it is no proof of stealth.
+Written by `python -m hardrank.experiment.cards docs/attacks benchmarks/results` from the attacks'
+docstrings and from `measured.json`, which `python -m hardrank.experiment.strength` collects from
+finished runs; the experiment files are `examples/attacks-*.toml`. Fake users are measured by
+`benchmarks/poisoning.py`, with and without defences ([poisoning](../poisoning.md)). Every other
+number is against the victim without any defence, on all users of the data, most of whom the
+attacker never saw. *Characters* and *cosine* are similarities to the original text by two judges
+that no victim shares (character n-grams; latent semantic analysis), *perplexity* is log10 of the
+new text's over the old one's under an n-gram model of the catalogue. The similarity of a promoted
+text says what a moderator could notice; it is no proof of stealth.
 """
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
+    folder, results = map(Path, sys.argv[1:3])
     found = folder / "measured.json"
     known = json.loads(found.read_text("utf-8")) if found.exists() else {}
-    for name, page in pages(known).items():
+    kept = {p.stem: json.loads(p.read_text("utf-8")) for p in sorted(results.glob("poisoning*"))}
+    for name, page in pages(known, kept).items():
         write_text(folder / name, page)

@@ -16,6 +16,7 @@ from hardrank.data import Dataset
 from hardrank.data.filtering import Detector
 from hardrank.data.trust import trust_of, write_trust
 from hardrank.detection import AnyDetector
+from hardrank.detection.calibrator import FittedCalibrator
 from hardrank.detection.evaluate import Detected, leave_one_out, table
 from hardrank.detection.examples import LabelledLog, labelled
 from hardrank.detection.parts import read
@@ -188,7 +189,7 @@ def _flagged(detector: Any, scores: Floats, share: float | None) -> Mask:
 
 def _doubt(detector: Any, scores: Floats, flagged: Mask) -> Floats:
     """(U,) how likely each user is a fraudster: 0 for who is not flagged, else a half or more."""
-    p = scores if isinstance(detector, FittedDetector) else calibrated(scores)
+    p = scores if isinstance(detector, FittedDetector | FittedCalibrator) else calibrated(scores)
     doubt = np.where(flagged, np.maximum(np.nan_to_num(p), _PROBABLE), 0.0)
     return np.where(np.isnan(scores), np.nan, doubt).astype(np.float32)
 

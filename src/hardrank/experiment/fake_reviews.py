@@ -5,32 +5,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hardrank.attacks.reviews import REVIEW_ATTACKS, ReviewUnion
-from hardrank.context import RunContext, derive
+from hardrank.context import RunContext
 from hardrank.data import Dataset
-from hardrank.data.review_texts import training_reviews
-from hardrank.data.splits import LeaveOneOut
 from hardrank.detection.reviews import NgramReviews, StyleReviews
 from hardrank.experiment.fake_reviews_deceptive import Deceptive, Protocol, judge_on_deceptive
-from hardrank.experiment.fake_reviews_effect import ReviewEffect, ReviewField, review_effect
+from hardrank.experiment.fake_reviews_effect import ReviewField
 from hardrank.experiment.fake_reviews_generated import GeneratedKey, judge_on_generated
 from hardrank.experiment.fake_reviews_measure import Judgement, ReviewDetector
+from hardrank.experiment.fake_reviews_pool import ReviewEffect
+from hardrank.experiment.fake_reviews_victims import THREAT, measure_effect
 from hardrank.files import write_json, write_text
 from hardrank.metrics.intervals import Interval
-from hardrank.models.tfidf import Tfidf
 from hardrank.recommender import ModelSpec
-from hardrank.threats.model import Budget, Promote, ThreatModel
-from hardrank.threats.model import targets as draw_targets
+from hardrank.threats.model import ThreatModel
 
-__all__ = ["DETECTORS", "THREAT", "FakeReviews", "measure_effect", "run_fake_reviews", "show"]
+__all__ = ["DETECTORS", "FakeReviews", "run_fake_reviews", "show"]
 
 DETECTORS: tuple[ReviewDetector, ...] = (NgramReviews(), StyleReviews())
 """The light ones; `ClassifierReviews` adds the text encoder."""
-THREAT = ThreatModel(
-    goal=Promote(items="unpopular:20"), surface="reviews", budget=Budget(reviews=5, words=60)
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +31,22 @@ class FakeReviews:
     """Everything that was measured."""
 
     effects: tuple[ReviewEffect, ...]
-    """The control first."""
+    """By model; of each the control first."""
     generated: dict[GeneratedKey, Judgement]
     deceptive: dict[tuple[str, Protocol], Judgement]
 
+    def moved(self, model: str) -> tuple[float, float]:
+        """The largest change of one target's exposure, and of its score, either way."""
+        rows = [e for e in self.effects if e.model == model]
+        return max(e.largest_gain for e in rows), max(e.largest_shift for e in rows)
+
     def to_json(self) -> dict[str, Any]:
+        blind = dict.fromkeys(e.model for e in self.effects if not e.reads)
         return {
+            "controls": [
+                {"model": m, "largest_gain": gain, "largest_shift": shift, "unmoved": _still(gain)}
+                for m, (gain, shift) in ((m, self.moved(m)) for m in blind)
+            ],
             "effects": [e.to_json() for e in self.effects],
             "generated": [
                 {"generator": g, "detector": d, "trained": t, **j.to_json()}
@@ -62,7 +65,7 @@ def run_fake_reviews(
     attacks: Sequence[ReviewUnion] | None = None,
     detectors: Sequence[ReviewDetector] = DETECTORS,
     threat: ThreatModel = THREAT,
-    model: ModelSpec | None = None,
+    models: Sequence[ModelSpec] | None = None,
     field: ReviewField | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     folder: Path | None = None,
@@ -72,14 +75,16 @@ def run_fake_reviews(
     `folder`.
 
     data: a log with reviews, stars and times. deceptive: CSV file of real deceptive reviews;
-    None leaves that part out. attacks: None for all, as they are by default. model and field:
-    see `measure_effect`. Raises `DataError` for a log without reviews.
+    None leaves that part out. attacks: None for all, as they are by default. models and field:
+    see `measure_effect`; seeds are those of both parts. Raises `DataError` for a log without
+    reviews.
     """
     chosen = [a() for a in REVIEW_ATTACKS] if attacks is None else list(attacks)
     out = FakeReviews(
         effects=tuple(
             measure_effect(
-                data, chosen, threat, model=model, field=field, seed=seeds[0], run=run
+                data, chosen, threat, models=models, detectors=detectors, field=field,
+                seeds=seeds, run=run,
             )
         ),
         generated=judge_on_generated(data, chosen, detectors, threat, seeds=seeds),
@@ -93,53 +98,13 @@ def run_fake_reviews(
     return out
 
 
-def measure_effect(
-    data: Dataset,
-    attacks: Sequence[ReviewUnion],
-    threat: ThreatModel = THREAT,
-    *,
-    model: ModelSpec | None = None,
-    field: ReviewField | None = None,
-    users: int = 500,
-    k: int = 10,
-    seed: int = 0,
-    run: RunContext | None = None,
-) -> list[ReviewEffect]:
-    """Train `model` on the log with its reviews as a field, and attack it.
-
-    model: must read `field.name`; None for `tfidf` over title and reviews. The split is leave-
-    one-out; neither the model nor the attacker reads a review of a held-out event. Lists are
-    shown to at most `users` test users, drawn by the seed.
-    """
-    field = field or ReviewField()
-    model = model or Tfidf(fields=("title", field.name))
-    split = LeaveOneOut().split(data)
-    train = training_reviews(split.train)
-    rng = np.random.default_rng(derive(seed, "fake-reviews", "users"))
-    kept = np.sort(rng.permutation(len(split.test))[:users])
-    targets = draw_targets(
-        threat.goal, train, np.random.default_rng(derive(seed, "fake-reviews", "targets"))
-    )
-    recommender = model.fit(field.of(train), (run or RunContext()).seeded(seed), valid=split.valid)
-    return review_effect(
-        recommender, train, split.test.queries.take(kept), attacks, threat,
-        targets=targets, field=field, k=k, seed=seed,
-    )  # fmt: skip
-
-
 def show(found: FakeReviews) -> str:
-    """Markdown: a row for each generator with cost, exposure gain and the AUROC of the best
-    detector that did not train on it, then each detector on each test."""
-    lines = ["# Fake reviews", "",
-             "| generator | reviews | words | exposure before | after | gain | beyond moved real "
-             "reviews | AUROC, left out (detector) | AUROC, known |", "|" + "---|" * 9]  # fmt: skip
-    for e in found.effects:
-        left, known = (_best(found, e.attack, how) for how in ("left-out", "known"))
-        lines.append(
-            f"| {e.attack} | {e.reviews:.1f} | {e.words:.0f} | {e.er_before:.4f} | "
-            f"{e.er_after:.4f} | {_said(e.gain, 4)} | {_said(e.over_control, 4)} | {left} | "
-            f"{known} |"
-        )
+    """Markdown: for each model a row for each generator with cost, exposure gain and the AUROC
+    of the best detector that did not train on it, that did, and that its writer knows; then
+    each detector on each test."""
+    lines = ["# Fake reviews"]
+    for model in dict.fromkeys(e.model for e in found.effects):
+        lines += _model_table(found, model)
     lines += ["", "| test | detector | AUROC | average precision | recall at 1 % FPR |",
               "|" + "---|" * 5]  # fmt: skip
     tests = [(f"{g}, {t}", d, j) for (g, d, t), j in found.generated.items()]
@@ -148,6 +113,38 @@ def show(found: FakeReviews) -> str:
         numbers = " | ".join(_said(i, 3) for i in (j.auroc, j.average_precision, j.recall))
         lines.append(f"| {name} | {detector} | {numbers} |")
     return "\n".join(lines) + "\n"
+
+
+def _model_table(found: FakeReviews, model: str) -> list[str]:
+    rows = [e for e in found.effects if e.model == model]
+    lines = ["", f"## {model}", "", f"NDCG@10 without an attack {rows[0].ndcg:.4f}, "
+             f"{len(rows[0].by_seed)} seeds, {rows[0].targets} targets."]  # fmt: skip
+    if not rows[0].reads:
+        gain, shift = found.moved(model)
+        lines += [
+            "It reads no reviews: "
+            + ("no exposure changed" if _still(gain) else "YET AN EXPOSURE CHANGED")
+            + f" (largest change {gain:g}, of a score {shift:g})."
+        ]
+    lines += ["", "| generator | reviews | words | exposure before | after | gain | beyond moved "
+              "real reviews | mean rank before | after | AUROC, left out (detector) | "
+              "AUROC, known | AUROC, writer knows it |",
+              "|" + "---|" * 12]  # fmt: skip
+    for e in rows:
+        left, known, adaptive = (
+            _best(found, e.attack, how) for how in ("left-out", "known", "adaptive")
+        )
+        lines.append(
+            f"| {e.attack} | {e.reviews:.1f} | {e.words:.0f} | {e.er_before:.4f} | "
+            f"{e.er_after:.4f} | {_said(e.gain, 4)} | {_said(e.over_control, 4)} | "
+            f"{e.rank_before:.1f} | {e.rank_after:.1f} | {left} | {known} | {adaptive} |"
+        )
+    return lines
+
+
+def _still(gain: float) -> bool:
+    """Nobody was shown anything else, to the last user."""
+    return gain == 0.0
 
 
 def _best(found: FakeReviews, attack: str, how: str) -> str:

@@ -1,25 +1,25 @@
-"""What fake reviews do to a model that reads reviews as item text."""
+"""Fake reviews shown to a model that reads reviews as item text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from hardrank.attacks.reviews import ReviewUnion
 from hardrank.attacks.reviews.parts import cut, lengths, praises, publish, sources
 from hardrank.audits.exposures import observe
-from hardrank.context import derive
 from hardrank.data import Dataset, Patch, Queries, Slate
 from hardrank.data.review_texts import with_review_field
-from hardrank.metrics.intervals import Interval, bootstrap_difference, bootstrap_mean
+from hardrank.experiment.fake_reviews_texts import named
 from hardrank.recommender import Recommender
 from hardrank.threats.model import Budget, Demote, Promote, ThreatModel
-from hardrank.threats.reviews import ReviewAttack, ReviewView, play_reviews
-from hardrank.types import Count, GoalKind, LogKnowledge, Surface, spec
+from hardrank.threats.reviews import ReviewScorer, ReviewView, play_reviews
+from hardrank.types import Count, GoalKind, Ints, LogKnowledge, Surface, spec
 
-__all__ = ["MovedReviews", "ReviewEffect", "ReviewField", "review_effect"]
+__all__ = ["CONTROL", "MovedReviews", "ReviewField", "Shown", "Writing", "shown", "write_reviews"]
 
 Doubles = NDArray[np.float64]
 
@@ -37,6 +37,12 @@ class ReviewField:
 
     def of(self, data: Dataset) -> Dataset:
         return with_review_field(data, self.name, most=self.most, words=self.words)
+
+    def one(self, data: Dataset, item: int) -> str:
+        """The text of this field for one item row."""
+        assert data.reviews is not None
+        own = replace(data, reviews=data.reviews.filter(pl.col("item") == item))
+        return str(self.of(own).items[self.name][item])
 
 
 @spec
@@ -65,102 +71,97 @@ class MovedReviews:
         return publish(view, goal, budget, rng, texts)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReviewEffect:
-    """One generator: what it costs and what it gains. Means over targets."""
+CONTROL = MovedReviews().kind
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Writing:
+    """What one writer publishes about M targets, each attacked alone."""
 
     attack: str
-    targets: int
-    reviews: float
-    """Fake reviews a target."""
-    words: float
-    """Words of them."""
-    seconds: float
-    """To write them."""
-    er_before: float
-    """Share of eligible users with the target in their top k."""
-    er_after: float
-    gain: Interval
-    """er_after - er_before; below 0 where the target is shown to fewer."""
-    over_control: Interval
-    """Gain less that of `MovedReviews` on the same targets."""
-    shift: float
-    """Mean change of the target's score."""
-
-    def to_json(self) -> dict[str, Any]:
-        out = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        for name in ("gain", "over_control"):
-            out[name] = [round(v, 5) for v in (out[name].value, out[name].low, out[name].high)]
-        return {k: round(v, 5) if isinstance(v, float) else v for k, v in out.items()}
-
-
-@dataclass(frozen=True, eq=False)
-class _Played:
-    er_before: Doubles
-    er_after: Doubles
-    shift: Doubles
+    targets: tuple[str, ...]
+    rows: Ints
+    """(M,) item rows of the targets."""
+    texts: tuple[str, ...]
+    """What the field of each target then reads."""
     reviews: Doubles
+    """(M,) fake reviews."""
     words: Doubles
+    """(M,) of them."""
     seconds: Doubles
+    """(M,) to write them."""
 
 
-def review_effect(
-    recommender: Recommender,
-    data: Dataset,
-    queries: Queries,
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Shown:
+    """What a writing does to one model."""
+
+    writing: Writing
+    er_before: Doubles
+    """(M,) share of eligible users with the target in their top k."""
+    er_after: Doubles
+    rank_before: Doubles
+    """(M,) mean rank of the target for eligible users, among what they have not seen."""
+    rank_after: Doubles
+    shift: Doubles
+    """(M,) mean change of the target's score."""
+
+    @property
+    def gain(self) -> Doubles:
+        return self.er_after - self.er_before
+
+
+def write_reviews(
     attacks: Sequence[ReviewUnion],
+    data: Dataset,
     threat: ThreatModel,
     *,
     targets: Sequence[str],
-    field: ReviewField | None = None,
-    k: int = 10,
+    field: ReviewField,
     seed: int = 0,
-) -> list[ReviewEffect]:
-    """One row for each attack, after one for the control.
+    detector: ReviewScorer | None = None,
+) -> list[Writing]:
+    """One for the control, then one for each attack.
 
-    recommender: trained with `field` among its fields, on `field.of(data)`. It is not trained
-    anew: the shop shows new reviews to the model it has. data: the public log and reviews,
-    held-out ones left out. queries: histories of the users to whom lists are shown. Each
-    target is attacked alone. Raises as `play_reviews`.
+    data: the public log and reviews, held-out ones left out. detector: the shop's, seen by
+    writers who make use of it. Raises as `play_reviews`.
     """
-    field = field or ReviewField()
-    control = _play(MovedReviews(), recommender, data, queries, threat, targets, field, k, seed)
-    rows = [_row(MovedReviews().kind, control, control, seed)]
-    for attack in attacks:
-        played = _play(attack, recommender, data, queries, threat, targets, field, k, seed)
-        rows.append(_row(attack.kind, played, control, seed))
-    return rows
-
-
-def _play(
-    attack: ReviewAttack, recommender: Recommender, data: Dataset, queries: Queries,
-    threat: ThreatModel, targets: Sequence[str], field: ReviewField, k: int, seed: int,
-) -> _Played:  # fmt: skip
     rows = np.array([data.item_rows[t] for t in targets], dtype=np.int64)
-    matches = [play_reviews(attack, threat, data, target=t, seed=seed) for t in targets]
-    texts = []
-    for row, match in zip(rows.tolist(), matches, strict=True):
-        texts.append(str(field.of(data.apply(match.patch)).items[field.name][row]))
-    slate = Slate(items=rows, texts=tuple(texts), field=field.name)
+    out = []
+    for name, attack in ((CONTROL, MovedReviews()), *((named(a), a) for a in attacks)):
+        matches = [
+            play_reviews(attack, threat, data, target=t, seed=seed, detector=detector)
+            for t in targets
+        ]
+        texts = [
+            field.one(data.apply(match.patch), row)
+            for row, match in zip(rows.tolist(), matches, strict=True)
+        ]
+        out.append(
+            Writing(
+                attack=name, targets=tuple(targets), rows=rows, texts=tuple(texts),
+                reviews=np.array([len(m.patch) for m in matches], dtype=np.float64),
+                words=np.array([m.words for m in matches], dtype=np.float64),
+                seconds=np.array([m.seconds for m in matches]),
+            )
+        )  # fmt: skip
+    return out
+
+
+def shown(
+    writing: Writing, recommender: Recommender, queries: Queries, *, field: str, k: int = 10
+) -> Shown:
+    """recommender: trained with reviews in the column `field`. It is not trained anew: the shop
+    shows new reviews to the model it has. queries: histories of the users to whom lists are
+    shown."""
+    slate = Slate(items=writing.rows, texts=writing.texts, field=field)
     after = recommender.score(queries, slate)
-    changed = np.array([len(m.patch) > 0 for m in matches])
-    seen = observe(recommender, queries, rows, after, changed=changed, k=k)
-    return _Played(
-        seen.er_before, seen.er_after, seen.shift,
-        np.array([len(m.patch) for m in matches], dtype=np.float64),
-        np.array([m.words for m in matches], dtype=np.float64),
-        np.array([m.seconds for m in matches]),
-    )  # fmt: skip
-
-
-def _row(kind: str, played: _Played, control: _Played, seed: int) -> ReviewEffect:
-    rng = np.random.default_rng(derive(seed, "fake-reviews", kind))
-    gains, others = played.er_after - played.er_before, control.er_after - control.er_before
-    return ReviewEffect(
-        attack=kind, targets=len(gains), reviews=float(played.reviews.mean()),
-        words=float(played.words.mean()), seconds=float(played.seconds.mean()),
-        er_before=float(np.nanmean(played.er_before)),
-        er_after=float(np.nanmean(played.er_after)),
-        gain=bootstrap_mean(gains, rng), over_control=bootstrap_difference(gains, others, rng),
-        shift=float(np.nanmean(played.shift)),
-    )  # fmt: skip
+    seen = observe(recommender, queries, writing.rows, after, changed=writing.reviews > 0, k=k)
+    return Shown(
+        writing=writing,
+        er_before=seen.er_before,
+        er_after=seen.er_after,
+        rank_before=seen.rank_before,
+        rank_after=seen.rank_after,
+        shift=seen.shift,
+    )

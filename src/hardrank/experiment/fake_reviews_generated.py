@@ -1,4 +1,5 @@
-"""Detectors on generated reviews: known generators, and one that they were not trained on."""
+"""Detectors on generated reviews: known generators, one that they were not trained on, and one
+that knows the detectors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,11 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from hardrank.attacks.reviews import ReviewUnion
-from hardrank.attacks.reviews.parts import cut
+from hardrank.attacks.reviews import EvasiveReviews, ReviewUnion
 from hardrank.context import derive
-from hardrank.data import AddReview, Dataset
-from hardrank.data.labelled import Labelled
+from hardrank.data import Dataset
 from hardrank.detection.reviews import CopiedReviews
 from hardrank.errors import DataError
 from hardrank.experiment.fake_reviews_measure import (
@@ -20,22 +19,25 @@ from hardrank.experiment.fake_reviews_measure import (
     Scorer,
     judge,
 )
-from hardrank.threats.model import Promote, ThreatModel
-from hardrank.threats.reviews import ReviewView, play_reviews
+from hardrank.experiment.fake_reviews_texts import (
+    Panel,
+    Texts,
+    labelled,
+    named,
+    plain_writers,
+    real_texts,
+    written,
+)
+from hardrank.threats.model import ThreatModel
 from hardrank.types import Ints
 
 __all__ = ["GeneratedKey", "Scene", "judge_on_generated", "prepare"]
 
 GeneratedKey = tuple[str, str, str]
-"""Generator tested, detector, and `known` (it was trained on this generator too) or `left-out`."""
-_NAMES = ("real", "fake")
-
-
-@dataclass(frozen=True)
-class Texts:
-    texts: tuple[str, ...]
-    items: tuple[str, ...]
-    """The item that each is about."""
+"""Generator tested, detector, and what that was trained on. `known`: all plain generators;
+`left-out`: all but this one; `adaptive`: all plain ones, and this generator has that very
+detector; `retrained`: the same, and what such a generator wrote about other items."""
+_Tests = dict[GeneratedKey, list[Scored]]
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,14 @@ class Scene:
     """One seed's texts. Items for testing are not those for training, and no generator has
     read a review of an item for testing."""
 
-    public: tuple[str, ...]
-    """All reviews that are not of an item for testing, whole."""
+    data: Dataset
+    """Without the reviews of items for testing: what is public."""
     real_train: Texts
+    real_fresh: Texts
+    """As many others of the same items; detectors are compared by these."""
     real_test: Texts
+    targets: tuple[Ints, Ints]
+    """Rows of the items written about, for training and for testing."""
     fake_train: Mapping[str, Texts]
     """By generator."""
     fake_test: Mapping[str, Texts]
@@ -73,18 +79,12 @@ def prepare(
     if min(len(held), len(rest)) < targets or data.reviews is None:
         raise DataError(f"{data.name}: too few items with reviews for {targets} targets a part")
     public = replace(data, reviews=data.reviews.filter(~pl.col("item").is_in(held.tolist())))
-    fakes: list[dict[str, Texts]] = [
-        {a.kind: _written(public, a, threat, rng.choice(part, targets, replace=False), seed)
-         for a in attacks}
-        for part in (rest, held)
-    ]  # fmt: skip
-    reals = [
-        _real(data, threat, part, sum(len(t.texts) for t in fake.values()), rng)
-        for part, fake in zip((rest, held), fakes, strict=True)
-    ]
-    assert public.reviews is not None
-    said = tuple(t or "" for t in public.reviews["text"].to_list())
-    return Scene(said, reals[0], reals[1], fakes[0], fakes[1])
+    rows = tuple(rng.choice(part, targets, replace=False) for part in (rest, held))
+    fakes = [{named(a): written(public, a, threat, part, seed) for a in attacks} for part in rows]
+    n, n_test = (sum(len(t.texts) for t in fake.values()) for fake in fakes)
+    known, fresh = real_texts(data, threat, rest, 2 * n, rng).halves()
+    unseen = real_texts(data, threat, held, n_test, rng)
+    return Scene(public, known, fresh, unseen, (rows[0], rows[1]), fakes[0], fakes[1])
 
 
 def judge_on_generated(
@@ -98,69 +98,62 @@ def judge_on_generated(
     targets: int = 20,
     draws: int = 500,
 ) -> dict[GeneratedKey, Judgement]:
-    """Each generator against held-out real reviews, by detectors trained on all generators and
-    by ones that never saw it. With one attack there is nothing to leave out.
+    """Each generator against held-out real reviews, by detectors trained on all plain
+    generators and by ones that never saw it; then each adaptive one. With one plain attack
+    there is nothing to leave out.
 
     copied: what is compared with all public reviews; it sees no fake one, so it stands under
-    `left-out`.
+    `left-out` and `adaptive`.
     """
     copied = copied or CopiedReviews()
-    tests: dict[GeneratedKey, list[Scored]] = {}
+    tests: _Tests = {}
     for seed in seeds:
-        scene = prepare(data, attacks, threat, seed=seed, targets=targets)
-        for left in (None, *scene.fake_train) if len(attacks) > 1 else (None,):
-            train = _labelled(
-                scene.real_train, [t for kind, t in scene.fake_train.items() if kind != left]
-            )
-            for detector in detectors:
-                fitted = detector.fit(train, fake="fake")
-                for kind in scene.fake_test if left is None else (left,):
-                    key = (kind, detector.kind, "known" if left is None else "left-out")
-                    tests.setdefault(key, []).append(_scored(fitted, scene, kind))
-        phrases = copied.against(scene.public)
+        scene = prepare(data, plain_writers(attacks), threat, seed=seed, targets=targets)
+        shop = _known(scene, detectors, tests)
+        panel = Panel.trained(shop, scene.real_fresh, copied, scene.data)
+        phrases = panel.members[copied.kind]
         for kind in scene.fake_test:
-            key = (kind, copied.kind, "left-out")
-            tests.setdefault(key, []).append(_scored(phrases, scene, kind))
+            _add(tests, (kind, copied.kind, "left-out"), phrases, scene, scene.fake_test[kind])
+        for attack in attacks:
+            if isinstance(attack, EvasiveReviews):
+                _adaptive(scene, attack, detectors, threat, panel, seed, tests)
     return {
         key: judge(found, np.random.default_rng(derive(0, *key)), draws=draws)
         for key, found in tests.items()
     }
 
 
-def _scored(fitted: Scorer, scene: Scene, kind: str) -> Scored:
-    test = _labelled(scene.real_test, [scene.fake_test[kind]])
-    return Scored(fitted.score(test.texts), test.labels == 1, test.groups or ())
+def _known(scene: Scene, detectors: Sequence[ReviewDetector], tests: _Tests) -> dict[str, Scorer]:
+    """Detectors trained on all plain generators; what they and those that miss one find."""
+    shop: dict[str, Scorer] = {}
+    for left in (None, *scene.fake_train) if len(scene.fake_train) > 1 else (None,):
+        fakes = [t for kind, t in scene.fake_train.items() if kind != left]
+        train = labelled(scene.real_train, fakes)
+        for detector in detectors:
+            fitted = detector.fit(train, fake="fake")
+            if left is None:
+                shop[detector.kind] = fitted
+            for kind in scene.fake_test if left is None else (left,):
+                how = "known" if left is None else "left-out"
+                _add(tests, (kind, detector.kind, how), fitted, scene, scene.fake_test[kind])
+    return shop
 
 
-def _written(
-    public: Dataset, attack: ReviewUnion, threat: ThreatModel, rows: Ints, seed: int
-) -> Texts:
-    texts, items = [], []
-    for row in np.sort(rows).tolist():
-        target = str(public.items["item_id"][row])
-        match = play_reviews(attack, threat, public, target=target, seed=seed)
-        said = [e.text for e in match.patch.edits if isinstance(e, AddReview)]
-        texts += said
-        items += [target] * len(said)
-    return Texts(tuple(texts), tuple(items))
+def _adaptive(
+    scene: Scene, attack: EvasiveReviews, detectors: Sequence[ReviewDetector],
+    threat: ThreatModel, panel: Panel, seed: int, tests: _Tests,
+) -> None:  # fmt: skip
+    """He writes against all detectors at once; then the shop learns from what he wrote."""
+    seen, fresh = (written(scene.data, attack, threat, rows, seed, panel) for rows in scene.targets)
+    for kind, member in panel.members.items():
+        _add(tests, (named(attack), kind, "adaptive"), member, scene, fresh)
+    train = labelled(scene.real_train, [*scene.fake_train.values(), seen])
+    for detector in detectors:
+        fitted = detector.fit(train, fake="fake")
+        _add(tests, (named(attack), detector.kind, "retrained"), fitted, scene, fresh)
 
 
-def _real(
-    data: Dataset, threat: ThreatModel, items: Ints, n: int, rng: np.random.Generator
-) -> Texts:
-    view = ReviewView(data, int(items[0]))
-    wanted = set(items.tolist())
-    found = [o for o in view.of_kind(praise=isinstance(threat.goal, Promote)) if o.item in wanted]
-    chosen = [found[r] for r in rng.permutation(len(found))[:n].tolist()]
-    most = threat.budget.words or 0
-    names = data.items["item_id"]
-    return Texts(
-        tuple(cut(o.text, most) for o in chosen), tuple(str(names[o.item]) for o in chosen)
-    )
-
-
-def _labelled(real: Texts, fakes: Sequence[Texts]) -> Labelled:
-    texts = [*real.texts, *(t for fake in fakes for t in fake.texts)]
-    labels = np.array([0] * len(real.texts) + [1] * (len(texts) - len(real.texts)), dtype=np.int64)
-    groups = (*real.items, *(i for fake in fakes for i in fake.items))
-    return Labelled(texts=tuple(texts), labels=labels, names=_NAMES, groups=groups)
+def _add(tests: _Tests, key: GeneratedKey, fitted: Scorer, scene: Scene, fake: Texts) -> None:
+    test = labelled(scene.real_test, [fake])
+    scored = Scored(fitted.score(test.texts), test.labels == 1, test.groups or ())
+    tests.setdefault(key, []).append(scored)

@@ -9,6 +9,7 @@ from annotated_types import Len
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from hardrank.attacks.reviews import (
+    EvasiveReviews,
     LanguageModelReviews,
     ReviewAttackSpec,
     RewrittenReviews,
@@ -18,9 +19,11 @@ from hardrank.context import RunContext
 from hardrank.data.sources import Source
 from hardrank.detection.reviews import NgramReviews, StyleReviews
 from hardrank.errors import ConfigError
-from hardrank.experiment.fake_reviews import THREAT, FakeReviews, run_fake_reviews
+from hardrank.experiment.fake_reviews import FakeReviews, run_fake_reviews
 from hardrank.experiment.fake_reviews_effect import ReviewField
 from hardrank.experiment.fake_reviews_measure import ClassifierReviews, ReviewDetector
+from hardrank.experiment.fake_reviews_texts import named
+from hardrank.experiment.fake_reviews_victims import THREAT, model_name, reads
 from hardrank.experiment.mistakes import mistakes
 from hardrank.experiment.spec import expanded, read_toml
 from hardrank.models import Model
@@ -43,7 +46,8 @@ class FakeReviewsExperiment:
     name: Name
     """Of the run: it names the default run folder."""
     seeds: Annotated[tuple[int, ...], Len(min_length=1)] = (0, 1, 2)
-    """Of the detectors' splits; the first is also that of the model and the targets."""
+    """Each draws targets, users, and texts to train and test detectors anew, and trains the
+    models anew."""
     data: Source
     """A log with reviews, stars and times."""
     deceptive: Path | None = None
@@ -52,19 +56,31 @@ class FakeReviewsExperiment:
     threat: ThreatModel = THREAT
     """Goal and budget."""
     attacks: Annotated[tuple[ReviewAttackSpec, ...], Len(min_length=1)] = (
-        LanguageModelReviews(), RewrittenReviews(), TemplateReviews(),
+        LanguageModelReviews(), RewrittenReviews(), TemplateReviews(), EvasiveReviews(),
     )  # fmt: skip
-    """Writers of fake reviews, each kind once."""
+    """Writers of fake reviews, each kind once; `evasive-reviews` once for each base. What it
+    knows are the detectors below and `copied-reviews`."""
     detectors: tuple[Trained, ...] = (NgramReviews(), StyleReviews())
     """Trained detectors, each kind once; `copied-reviews` is always tried."""
     field: ReviewField = ReviewField()
     """How the model is shown reviews."""
-    model: Model = Tfidf(fields=("title", "reviews"))
-    """Must read the field."""
+    model: Model | None = None
+    """Must read the field; None and no `models` for `tfidf` over title and reviews."""
+    models: tuple[Model, ...] = ()
+    """Several victims in its place. Those that do not read the field are controls: they must
+    not move."""
+
+    @property
+    def victims(self) -> tuple[Model, ...]:
+        """Whom the reviews are shown to."""
+        if self.models:
+            return self.models
+        return (self.model or Tfidf(fields=("title", self.field.name)),)
 
     @model_validator(mode="after")
     def _fits(self) -> "FakeReviewsExperiment":
-        for what, kinds in (("attacks", [a.kind for a in self.attacks]),
+        for what, kinds in (("attacks", [named(a) for a in self.attacks]),
+                            ("models", [model_name(m) for m in self.models]),
                             ("detectors", [d.kind for d in self.detectors])):  # fmt: skip
             if len(set(kinds)) < len(kinds):
                 raise ValueError(f"{what}: each kind once")
@@ -72,9 +88,12 @@ class FakeReviewsExperiment:
             raise ValueError("threat: surface must be reviews, with budget.reviews")
         if self.threat.goal.kind not in ("promote", "demote"):
             raise ValueError("threat.goal: fake reviews promote or demote")
-        read = getattr(self.model, "fields", ())
-        if self.field.name not in read:
-            raise ValueError(f"model: does not read '{self.field.name}' (reads {list(read)})")
+        if self.model is not None and self.models:
+            raise ValueError("models: say model or models, not both")
+        if not any(reads(m, self.field) for m in self.victims):
+            known = [list(getattr(m, "fields", ())) for m in self.victims]
+            what = "models: none reads" if self.models else "model: does not read"
+            raise ValueError(f"{what} '{self.field.name}' (they read {known})")
         return self
 
 
@@ -105,6 +124,6 @@ def run_file(experiment: FakeReviewsExperiment, run: RunContext) -> FakeReviews:
     ]
     return run_fake_reviews(
         experiment.data.load(), deceptive=experiment.deceptive, attacks=experiment.attacks,
-        detectors=detectors, threat=experiment.threat, model=experiment.model,
+        detectors=detectors, threat=experiment.threat, models=experiment.victims,
         field=experiment.field, seeds=experiment.seeds, folder=run.folder, run=run,
     )  # fmt: skip

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from hardrank.data.cleaning import Cleaning
 from hardrank.data.labels import LabelPolicy
@@ -15,9 +15,14 @@ from hardrank.errors import ConfigError
 from hardrank.experiment.mistakes import mistakes
 from hardrank.experiment.spec import expanded, read_toml
 from hardrank.generators.interest_gan import PRESETS, InterestGan
+from hardrank.generators.interest_vae import InterestVae
 from hardrank.types import Count, Share, spec
 
-__all__ = ["GanExperiment", "load_gan", "parse_gan"]
+__all__ = ["GanExperiment", "GeneratorSpec", "load_gan", "parse_gan"]
+
+
+GeneratorSpec = Annotated[InterestGan | InterestVae, Field(discriminator="kind")]
+"""What `[gan]` can spell."""
 
 
 @spec
@@ -36,8 +41,8 @@ class GanExperiment:
     """Which rows go first; None keeps all."""
     split: Splitter | None = None
     """Only its training part is read; None reads everything."""
-    gan: InterestGan | None = None
-    """The generator; None for the defaults or the preset."""
+    gan: GeneratorSpec | None = None
+    """The generator; None for the defaults or the preset. Without `kind` an `interest-gan`."""
     preset: Literal["gan-small"] | None = None
     """A named generator, in place of `gan`."""
     held: Share = 0.1
@@ -54,7 +59,7 @@ class GanExperiment:
         return self
 
     @property
-    def generator(self) -> InterestGan:
+    def generator(self) -> InterestGan | InterestVae:
         return PRESETS[self.preset] if self.preset else self.gan or InterestGan()
 
 
@@ -69,6 +74,15 @@ def load_gan(path: Path) -> GanExperiment:
 def parse_gan(raw: Mapping[str, Any], *, source: str = "gan") -> GanExperiment:
     """From nested dictionaries; `$HARDRANK_DATA` is spelled out. Raises `ConfigError`."""
     try:
-        return _ADAPTER.validate_json(json.dumps(expanded(raw), default=str), strict=True)
+        said = json.dumps(expanded(_named(raw)), default=str)
+        return _ADAPTER.validate_json(said, strict=True)
     except ValidationError as error:
         raise ConfigError(source, mistakes(error, GanExperiment)) from error
+
+
+def _named(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the kind of the generator: files from before there were two do not say it."""
+    gan = raw.get("gan")
+    if not isinstance(gan, Mapping) or "kind" in gan:
+        return raw
+    return {**raw, "gan": {"kind": InterestGan.kind, **gan}}

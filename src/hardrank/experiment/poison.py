@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,13 @@ from hardrank.experiment.poison_findings import poison_findings
 from hardrank.experiment.poison_logs import Poisoned, example_targets, play_all, targets_of
 from hardrank.experiment.poison_profiles import portraits
 from hardrank.experiment.poison_spec import PoisonExperiment, family
+from hardrank.experiment.poison_variants import variants_of
 from hardrank.experiment.poison_victims import Arm
+from hardrank.experiment.poison_warm import said
 from hardrank.experiment.reading import dataset_of, split_of
 from hardrank.experiment.stages import key_of
 from hardrank.files import write_json
+from hardrank.reports.words import listed
 from hardrank.threats.court import label
 from hardrank.types import Floats
 
@@ -105,8 +108,10 @@ def _detectors(world: World, seed: int) -> Detectors:
         ):  # fmt: skip
             if not p.match.profiles:
                 continue
-            log = labelled(train, p.match.patch, family(attack), target=p.match.target, seed=seed)
-            examples.setdefault(family(attack), []).append(log.hiding(tested(log.dataset, seed)))
+            for patch in (p.match.patch, *variants_of(p, train, experiment.variants, seed)):
+                log = labelled(train, patch, family(attack), target=p.match.target, seed=seed)
+                log = log.hiding(tested(log.dataset, seed))
+                examples.setdefault(family(attack), []).append(log)
     return Detectors(examples=examples, trusted=trusted, run=run)
 
 
@@ -120,21 +125,28 @@ def _measured(
         mine = [p for p in logs if p.match.attack == trial]
         yield bench.attacked(trial, mine, world.families[trial])
         _log.info("%s seed %d: %s", arm.subject, seed, trial)
-    if arm.defence and arm.defence.adaptive and arm.defence.detector:
-        spec = arm.defence.detector
+    for attack in arm.defence.adaptive if arm.defence else ():
+        mine = _adapted(world, arm, attack, detectors, seed)
+        yield bench.attacked(f"{label(attack)} (adaptive)", mine, "")
 
-        def known(dataset: Dataset) -> Floats:
-            """The very detector of the arm, fitted only if an attack asks it."""
-            return detectors.without(spec)(dataset)
 
-        learned = met(detectors) if hasattr(spec, "fit") else ""
-        for attack in arm.defence.adaptive:
-            mine = play_all(
-                world.experiment, [attack], world.split.train, world.aims, seed=seed,
-                run=world.run.seeded(seed), folder=f"adaptive-{arm.defence.name}",
-                detector=known, known=f"+{key_of(spec, learned)[:16]}",
-            )  # fmt: skip
-            yield bench.attacked(f"{label(attack)} (adaptive)", mine, "")
+def _adapted(
+    world: World, arm: Arm, attack: Any, detectors: Detectors, seed: int
+) -> list[Poisoned]:
+    """What an attacker writes who has the arm's detector, if it has one."""
+    assert arm.defence is not None
+    spec = arm.defence.detector
+
+    def known(dataset: Dataset) -> Floats:
+        """The very detector of the arm, fitted only if an attack asks it."""
+        return detectors.without(spec)(dataset)
+
+    learned = met(detectors) if hasattr(spec, "fit") else ""
+    return play_all(
+        world.experiment, [attack], world.split.train, world.aims, seed=seed,
+        run=world.run.seeded(seed), folder=f"adaptive-{arm.defence.name}",
+        detector=known if spec else None, known=f"+{key_of(spec, learned)[:16]}" if spec else "",
+    )  # fmt: skip
 
 
 def _write(world: World, parts: Sequence[pl.DataFrame], clock: Clock, started: datetime) -> Result:
@@ -146,7 +158,8 @@ def _write(world: World, parts: Sequence[pl.DataFrame], clock: Clock, started: d
     protocol = _protocol(world)
     asked = poison_checks(experiment, made, world.split)
     made = table.gather([made, check_samples(asked)])
-    findings = poison_findings(experiment, made, protocol)
+    found = poison_findings(experiment, made, protocol)
+    findings = [replace(f, protocol=_protocol(world, f.subject)) for f in found]
     findings = judge_findings([*findings, *gate_findings(asked)], asked)
     table.save(made, folder / "samples.parquet")
     write_json(folder / "findings.json", [asdict(f) for f in findings])
@@ -155,12 +168,30 @@ def _write(world: World, parts: Sequence[pl.DataFrame], clock: Clock, started: d
     return Result(folder=folder, report=report, bundle=None, findings=findings)
 
 
-def _protocol(world: World) -> str:
+def _protocol(world: World, subject: str = "") -> str:
+    """Of one victim's numbers, or of all."""
     return (
-        f"{world.split.protocol}; each victim is trained anew on each poisoned log; exposure "
-        "over real users who never touched the target; full ranking over all unseen items; "
-        "ties against the model"
+        f"{world.split.protocol}; {_training(world, subject.partition('/')[0])}; exposure over "
+        "real users who never touched the target; full ranking over all unseen items; ties "
+        "against the model"
     )
+
+
+def _training(world: World, label: str) -> str:
+    """How that victim is trained; how each is, without a victim of that label."""
+    victims = world.experiment.victims()
+    ways: dict[str, list[str]] = {}
+    for name, model in victims.items():
+        ways.setdefault(said(world.experiment.warm, model), []).append(name)
+    if len(ways) == 1:
+        return f"each victim is {next(iter(ways))}"
+    if label in victims:
+        return f"{label} is {said(world.experiment.warm, victims[label])}"
+    return "; ".join(f"{listed(names)} {_is(names)} {way}" for way, names in ways.items())
+
+
+def _is(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def _facts(world: World, protocol: str, clock: Clock, started: datetime) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from hardrank.audits.utility import utility
 from hardrank.context import RunContext
 from hardrank.data import Dataset
 from hardrank.data.splits import Split
-from hardrank.experiment.poison_defences import Detectors, defended
+from hardrank.experiment.poison_defences import Detectors, befriended, capped, defended
 from hardrank.experiment.poison_logs import Poisoned
 from hardrank.experiment.poison_spec import Defence, PoisonExperiment, family
-from hardrank.experiment.poison_victims import Arm, arms_of, trained
-from hardrank.experiment.stages import kept_samples, key_of
+from hardrank.experiment.poison_victims import Arm, arms_of, trained, trained_on
+from hardrank.experiment.poison_warm import Warm
+from hardrank.experiment.stages import kept_model, kept_samples, key_of
 from hardrank.metrics.popularity import popularity_groups
 from hardrank.recommender import Recommender
 from hardrank.threats.court import label
@@ -140,16 +142,55 @@ class Bench:
         )  # fmt: skip
 
     def _trained(self, log: Dataset, unseen: str) -> Recommender:
+        w, read = self.world, self._read(log, unseen)
+        if self._warm is None:
+            return trained(self.arm, read, w.split, seed=self.seed, run=w.run)
+        return trained_on(
+            self.arm, self._first, self._before, read, w.split, epochs=self._warm.epochs,
+            seed=self.seed, run=w.run,
+        )  # fmt: skip
+
+    def _read(self, log: Dataset, unseen: str) -> Dataset:
+        """What training reads of a log: flagged users gone, rushes cut, friendly users come."""
         defence = self.arm.defence
-        if defence is not None and defence.detector is not None:
-            detector = self.detectors.without(defence.detector, unseen)
+        if defence is None:
+            return log
+        if defence.detector is not None:
+            detector = self.detectors.remembered(defence.detector, unseen)
             log, _ = defended(defence, detector, self.world.split.train, log)
-        return trained(self.arm, log, self.world.split, seed=self.seed, run=self.world.run)
+        log = capped(defence, self.world.split.train, log, seed=self.seed)
+        return befriended(defence, log, seed=self.seed)
+
+    @cached_property
+    def _before(self) -> Dataset:
+        """The clean log, as the arm reads it."""
+        return self._read(self.world.split.train, "")
+
+    @cached_property
+    def _first(self) -> Recommender:
+        """What a victim that goes on goes on from."""
+        w, log, spec = self.world, self._before, self.arm.spec
+        key = key_of(
+            spec, self._defence, log.fingerprint, w.split.valid.fingerprint, self.seed
+        )  # fmt: skip
+        return kept_model(
+            self._folder / "begun", key, spec, log.items, w.run,
+            lambda: trained(self.arm, log, w.split, seed=self.seed, run=w.run),
+        )  # fmt: skip
+
+    @property
+    def _warm(self) -> Warm | None:
+        warm = self.world.experiment.warm
+        return warm if warm is not None and warm.takes(self.arm.spec) else None
+
+    @property
+    def _folder(self) -> Path:
+        run = self.world.run
+        assert run.folder is not None
+        return run.folder / "stages" / self.arm.label / self._name / str(self.seed)
 
     def _kept(self, name: str, parts: tuple[object, ...], make: Any) -> pl.DataFrame:
-        w, run = self.world, self.world.run
-        assert run.folder is not None
-        folder = run.folder / "stages" / self.arm.label / self._name / str(self.seed) / name
+        w = self.world
         examples = tuple(
             (n, key_of(log.dataset.fingerprint))
             for n, logs in sorted(self.detectors.examples.items()) for log in logs
@@ -157,9 +198,9 @@ class Bench:
         key = key_of(
             parts, self.arm.spec, self._defence, w.split.train.fingerprint,
             w.split.test.fingerprint, w.aims, w.experiment.ks, w.experiment.success, self.seed,
-            examples,
+            examples, *([self._warm.epochs] if self._warm else []),
         )  # fmt: skip
-        return kept_samples(folder, key, make)
+        return kept_samples(self._folder / name, key, make)
 
     @property
     def _defence(self) -> Defence | None:

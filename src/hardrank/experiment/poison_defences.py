@@ -7,15 +7,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from hardrank.context import RunContext, derive
 from hardrank.data import Dataset
+from hardrank.data.antidote import with_antidote
 from hardrank.data.filtering import Detector, down_weight, filtered
+from hardrank.data.growth import growth_capped
 from hardrank.detection.examples import LabelledLog
 from hardrank.experiment.poison_spec import Defence
+from hardrank.experiment.poison_weights import noted
+from hardrank.types import Floats
 
-__all__ = ["Detectors", "defended", "threshold"]
+__all__ = ["Detectors", "befriended", "capped", "defended", "newcomers", "threshold"]
 
 _log = logging.getLogger("hardrank")
 Doubles = NDArray[np.float64]
@@ -32,6 +37,20 @@ class Detectors:
     """An earlier log without attacks, for detectors that learn from such."""
     run: RunContext
     made: dict[tuple[str, str], Detector] = field(default_factory=dict)
+    scored: dict[tuple[str, str, str], Floats] = field(default_factory=dict)
+    """(Detector, family, fingerprint of a log) -> (U,) scores: all victims train on one log."""
+
+    def remembered(self, spec: Any, family: str = "") -> Detector:
+        """The same as `without`, for logs that are scored again and again."""
+        family = "" if not hasattr(spec, "fit") or hasattr(spec, "fit_trusted") else family
+
+        def scores(dataset: Dataset) -> Floats:
+            key = (repr(spec), family, dataset.fingerprint)
+            if key not in self.scored:
+                self.scored[key] = self.without(spec, family)(dataset)
+            return self.scored[key]
+
+        return scores
 
     def without(self, spec: Any, family: str = "") -> Detector:
         """The detector that met every family but this one; all of them for none."""
@@ -72,7 +91,39 @@ def defended(
         kept = np.where(np.nan_to_num(scores, nan=-np.inf) > border, 0.0, 1.0)
         return filtered(log, scores.astype(np.float32), threshold=border).dataset, kept
     trust = _trust(scores, border)
-    return down_weight(log, trust.astype(np.float32)).dataset, trust
+    return noted(down_weight(log, trust.astype(np.float32)).dataset, trust), trust
+
+
+def capped(defence: Defence, clean: Dataset, log: Dataset, *, seed: int) -> Dataset:
+    """The log without what new users give an item beyond the cap; the log itself without one."""
+    if defence.growth is None:
+        return log
+    rng = np.random.default_rng(derive(seed, "growth", defence.name))
+    new = np.ones(log.n_users, dtype=np.bool_)
+    new[: clean.n_users] = newcomers(clean, defence.growth.newcomers, seed=seed)
+    return growth_capped(log, new, rng, slack=defence.growth.slack).dataset
+
+
+def newcomers(clean: Dataset, share: float, *, seed: int) -> NDArray[np.bool_]:
+    """(U,) the share of the users whose first event is the latest; by lot without times."""
+    late = np.random.default_rng(derive(seed, "newcomers")).permutation(clean.n_users)
+    if "time" in clean.events.columns:
+        first = np.full(clean.n_users, -np.inf)
+        started = clean.events.group_by("user").agg(pl.col("time").min().to_physical())
+        first[started["user"].to_numpy()] = started["time"].to_numpy()
+        late = late[np.argsort(first[late], kind="stable")]
+    out = np.zeros(clean.n_users, dtype=np.bool_)
+    out[late[clean.n_users - round(share * clean.n_users) :]] = True
+    return out
+
+
+def befriended(defence: Defence, log: Dataset, *, seed: int) -> Dataset:
+    """The log with the defence's friendly users behind all others; the log itself without."""
+    if defence.antidote is None:
+        return log
+    rng = np.random.default_rng(derive(seed, "antidote", defence.name))
+    wanted = defence.antidote
+    return with_antidote(log, users=wanted.users, length=wanted.length, rng=rng)
 
 
 def _scores(detector: Detector, log: Dataset) -> Doubles:

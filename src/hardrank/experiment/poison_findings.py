@@ -75,7 +75,7 @@ def _trials(parts: Parts, audit: str) -> Iterator[tuple[str, str]]:
 
 
 def _exposures(experiment: PoisonExperiment, parts: Parts, protocol: str) -> Iterator[Finding]:
-    k_last = experiment.ks[-1]
+    k_last, won = experiment.ks[-1], _won(experiment)
     for subject, trial in _trials(parts, "promotion"):
         about: dict[str, Any] = {"subject": subject, "trial": trial, "protocol": protocol}
         for k in experiment.ks:
@@ -105,9 +105,14 @@ def _exposures(experiment: PoisonExperiment, parts: Parts, protocol: str) -> Ite
         if is_hardened(subject) and not trial.endswith(ADAPTIVE):
             yield _measured(
                 parts, audit="promotion", metric=f"defence_effect@{k_last}",
-                formula="defence_effect", where=last, versus={"subject": control_of(subject)},
-                **about,
+                formula="defence_effect" if won == "er_gain" else f"defence_effect({won})",
+                where=last, versus={"subject": control_of(subject)}, **about,
             )  # fmt: skip
+
+
+def _won(experiment: PoisonExperiment) -> str:
+    """What an attacker is after: exposure gained, or lost."""
+    return "er_loss" if experiment.threat.goal.kind == "demote" else "er_gain"
 
 
 def _compared(experiment: PoisonExperiment, parts: Parts, protocol: str) -> Iterator[Finding]:
@@ -119,18 +124,18 @@ def _compared(experiment: PoisonExperiment, parts: Parts, protocol: str) -> Iter
         for base in (b for b in experiment.baselines if b in known):
             yield _measured(
                 parts, subject=subject, audit="promotion", trial=trial,
-                metric=f"difference@{experiment.ks[-1]}({base})", formula="difference(er_gain)",
+                metric=f"difference@{experiment.ks[-1]}({base})",
+                formula=f"difference({_won(experiment)})",
                 where={"k": experiment.ks[-1]}, versus={"trial": base}, protocol=protocol,
             )  # fmt: skip
 
 
 def _worst(experiment: PoisonExperiment, parts: Parts, protocol: str) -> Iterator[Finding]:
     """An attacker who picks the strongest attack for each target, against each arm; one who
-    knows a defence may pick among the adaptive attacks, too. None for a demotion: the largest
-    exposure is then the weakest attack's."""
-    if experiment.threat.goal.kind == "demote":
-        return
-    k = experiment.ks[-1]
+    knows a defence may pick among the adaptive attacks, too. The strongest demotion is the one
+    that leaves least exposure."""
+    k, won = experiment.ks[-1], _won(experiment)
+    fold = "least" if won == "er_loss" else "worst"
     pairs = list(_trials(parts, "promotion"))
     for subject in dict.fromkeys(s for s, _ in pairs):
         mine = [t for s, t in pairs if s == subject]
@@ -143,13 +148,13 @@ def _worst(experiment: PoisonExperiment, parts: Parts, protocol: str) -> Iterato
                                      "protocol": protocol}  # fmt: skip
             for formula in ("er_after", "er_gain"):
                 yield _measured(
-                    parts, metric=f"{formula}@{k}", formula=f"worst({formula})", where=where,
+                    parts, metric=f"{formula}@{k}", formula=f"{fold}({formula})", where=where,
                     **about,
                 )  # fmt: skip
             if is_hardened(subject):
                 yield _measured(
                     parts, metric=f"defence_effect@{k}", where=where,
-                    formula="defence_effect(worst(er_gain))",
+                    formula=f"defence_effect(worst({won}))",
                     versus={"subject": control_of(subject), "trial": plain}, **about,
                 )  # fmt: skip
 

@@ -17,18 +17,54 @@ from hardrank.detection import AnyDetector
 from hardrank.errors import ConfigError
 from hardrank.experiment.arm_spec import AnyObjective
 from hardrank.experiment.mistakes import mistakes
+from hardrank.experiment.poison_warm import Warm
+from hardrank.experiment.poison_weights import unweighed
 from hardrank.experiment.roles import UNHARDENED
 from hardrank.experiment.spec import expanded, read_toml
 from hardrank.models import Model
 from hardrank.threats import Budget, Promote, ThreatModel
 from hardrank.threats.court import label
 from hardrank.threats.select import parse
-from hardrank.types import Count, Positive, Share, spec
+from hardrank.types import Count, Natural, NonNegative, Positive, Share, spec
 
-__all__ = ["Defence", "PoisonExperiment", "family", "load_poisoning", "parse_poisoning"]
+__all__ = [
+    "Antidote",
+    "Defence",
+    "Growth",
+    "PoisonExperiment",
+    "family",
+    "load_poisoning",
+    "parse_poisoning",
+]
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 Attacks = tuple[ProfileAttackSpec, ...]
+
+
+@spec
+class Antidote:
+    """Friendly users who join the log that the victim trains on: see `data.antidote`."""
+
+    users: Count = 50
+    """How many."""
+    length: Count = 30
+    """Most items of each."""
+
+
+@spec
+class Growth:
+    """New users may not give an item more than people's choices predict: see `data.growth`.
+
+    Everybody is new who is not in the earlier log that the defender trusts. In a run that log
+    holds the real users without the share that joined last; fake users are never in it.
+    """
+
+    slack: NonNegative = 3.0
+    """Standard deviations beyond what is predicted; the higher, the fewer honest events go and
+    the more a poisoner may do."""
+    newcomers: Share = 0.2
+    """Share of the real users who are new, the last ones by their first event; drawn at random
+    where the log has no times."""
 
 
 @spec
@@ -41,7 +77,8 @@ class Defence:
     """Scores the users of the log that the victim is to be trained on."""
     action: Literal["drop", "down-weight"] = "drop"
     """`drop`: training never reads the flagged users. `down-weight`: their events count less,
-    the more suspicious the less."""
+    the more suspicious the less; a sequence model is trained with `reweighted` then, and
+    victims that have no weights are refused."""
     flagged: Share = 0.01
     """Share of the users of the log before the attack that the detector's threshold flags: real
     users lost for nothing."""
@@ -49,20 +86,34 @@ class Defence:
     """Takes the place of the victim of the same kind."""
     objective: AnyObjective | None = None
     """What training minimises."""
+    growth: Growth | None = None
+    """Cap on the events that new users give an item, once the detector's work is done."""
+    antidote: Antidote | None = None
+    """Friendly users, drawn from the log as the defender finds it, poisoned or not, once the
+    detector has seen it. Nothing counts them."""
     of: tuple[str, ...] = ()
     """Kinds of the victims that it is for; empty for all."""
     adaptive: Attacks = ()
-    """Mounted on this arm alone, by an attacker who has the very detector that is used."""
+    """Mounted on this arm alone, by an attacker who has the very detector that is used and
+    knows of the cap on growth."""
 
     @model_validator(mode="after")
     def _does_something(self) -> "Defence":
         if self.name in UNHARDENED:
             raise ValueError(f"name: {self.name} is not a defended arm")
-        if self.detector is None and self.model is None and self.objective is None:
-            raise ValueError("give a detector, a model or an objective")
-        if self.adaptive and self.detector is None:
-            raise ValueError("adaptive: there is no detector to know")
+        means = (self.detector, self.model, self.objective, self.growth, self.antidote)
+        if not any(means):
+            raise ValueError("give a detector, a model, an objective, growth or an antidote")
+        if self.adaptive and self.detector is None and self.growth is None:
+            raise ValueError("adaptive: there is no detector and no growth to know")
         return self
+
+    def mistake(self, models: tuple[Model, ...]) -> str | None:
+        """What of it one of the victims cannot take; None where all can."""
+        if self.detector is None or self.action != "down-weight":
+            return None
+        trained = [self.model or model for model in models if self.defends(model)]
+        return next((w for m in trained if (w := unweighed(m, self.objective))), None)
 
     def defends(self, model: Model) -> bool:
         """Whether there is an arm of this victim."""
@@ -91,6 +142,8 @@ class PoisonExperiment:
     models: Annotated[tuple[Model, ...], Len(min_length=1)]
     """Victims, each trained anew for every poisoned log. Those of one kind need `name`s that
     differ by hyperparameters: the label of a victim is its kind, then a number."""
+    warm: Warm | None = None
+    """How victims go on from their clean model; None trains all anew on each poisoned log."""
     threat: ThreatModel = ThreatModel(
         goal=Promote(items="unpopular:5"), surface="profiles",
         budget=Budget(profiles=50, profile_events=91),
@@ -106,6 +159,10 @@ class PoisonExperiment:
     examples: str = "unpopular:2"
     """Targets for which a detector that learns sees an example of each attack: a selection,
     from which the targets of the threat are left out."""
+    variants: Natural = 0
+    """Versions of each example that are shown as well: of other lengths, and praising or blaming
+    the target less. Without any, a detector learns that fake users fill their budget and go to
+    the end of the scale, and is passed by whoever does neither."""
     defences: tuple[Defence, ...] = ()
     """Arms beside the control."""
     ks: Annotated[tuple[Count, ...], Len(min_length=1)] = (5, 10, 20, 50)
@@ -126,9 +183,13 @@ class PoisonExperiment:
             raise ValueError("threat.surface must be profiles")
         if self.threat.goal.kind not in ("promote", "demote"):
             raise ValueError("threat.goal: fake users promote or demote")
+        if self.warm and (mistake := self.warm.mistake(self.models)):
+            raise ValueError(f"warm: {mistake}")
         for defence in self.defences:
             if not any(defence.defends(model) for model in self.models):
                 raise ValueError(f"defences: {defence.name} is for none of the models")
+            if vain := defence.mistake(self.models):
+                raise ValueError(f"defences: {defence.name}: {vain}")
         return self
 
     def victims(self) -> dict[str, Model]:

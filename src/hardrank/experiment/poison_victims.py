@@ -9,11 +9,13 @@ from hardrank.data import Dataset
 from hardrank.data.splits import Split
 from hardrank.errors import LeakError
 from hardrank.experiment.poison_spec import Defence
+from hardrank.experiment.poison_warm import begins, shorter
+from hardrank.experiment.poison_weights import rows_by_trust
 from hardrank.models import Model
 from hardrank.recommender import Recommender
-from hardrank.training import bound_objective
+from hardrank.training import Objective, bound_objective
 
-__all__ = ["Arm", "arms_of", "refuse_held_out", "trained"]
+__all__ = ["Arm", "arms_of", "refuse_held_out", "trained", "trained_on"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,13 +54,41 @@ def trained(arm: Arm, log: Dataset, split: Split, *, seed: int, run: RunContext)
     it is asked about shows neither quality nor exposure.
     """
     refuse_held_out(log, split)
-    objective = arm.defence.objective if arm.defence else None
-    if objective is not None:
-        objective = bound_objective(  # type: ignore[assignment]
-            objective, users=log.users["user_id"].to_list(), items=log.items["item_id"].to_list()
-        )
     context = RunContext(seed=derive(seed, "victim", arm.label), cache=run.cache)
-    return arm.spec.fit(log, context, valid=split.valid, objective=objective)
+    return arm.spec.fit(log, context, valid=split.valid, objective=_objective(arm, log))
+
+
+def trained_on(
+    arm: Arm,
+    clean: Recommender,
+    before: Dataset,
+    log: Dataset,
+    split: Split,
+    *,
+    epochs: int,
+    seed: int,
+    run: RunContext,
+) -> Recommender:
+    """The arm's victim, gone on from `clean`, which learned from `before`, for some passes over
+    the log. Raises `LeakError` as `trained` does."""
+    refuse_held_out(log, split)
+    context = RunContext(seed=derive(seed, "victim", arm.label, "warm"), cache=run.cache)
+    short = shorter(arm.spec, epochs)
+    # Models without a `keep` return the epoch that validates best, unless nothing validates.
+    valid = split.valid if hasattr(short, "training") else None
+    return short.fit(
+        log, context, valid=valid, objective=_objective(arm, log),
+        start=begins(arm.spec, clean, before, log, context),
+    )  # fmt: skip
+
+
+def _objective(arm: Arm, log: Dataset) -> Objective | None:
+    objective = arm.defence.objective if arm.defence else None
+    if objective is None:
+        objective = rows_by_trust(arm.spec, log)
+    return bound_objective(
+        objective, users=log.users["user_id"].to_list(), items=log.items["item_id"].to_list()
+    )
 
 
 def refuse_held_out(log: Dataset, split: Split) -> None:

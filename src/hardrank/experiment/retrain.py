@@ -1,13 +1,11 @@
 """`hardrank retrain`: a challenger from new events, measured against the champion."""
 
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from pydantic import TypeAdapter
 
 from hardrank.bundle import Bundle, load_bundle, load_guards, save_bundle
 from hardrank.context import RunContext
@@ -15,7 +13,9 @@ from hardrank.data import Dataset
 from hardrank.errors import Unsupported
 from hardrank.experiment.circumstance import versions
 from hardrank.experiment.retrain_compare import Compared, compared, told
-from hardrank.experiment.retrain_decision import Verdict, surging
+from hardrank.experiment.retrain_decision import Verdict, exposures
+from hardrank.experiment.retrain_facts import facts_of, reading
+from hardrank.experiment.retrain_growth import Grown, forget, grown
 from hardrank.experiment.retrain_log import Merged, known_of, merged, read_events
 from hardrank.experiment.retrain_measure import (
     Contender,
@@ -36,14 +36,11 @@ from hardrank.reports.retraining import retraining_page
 from hardrank.serve.lifecycle import Figures, challenge
 
 if TYPE_CHECKING:
-    from hardrank.serve.records import EventRow
     from hardrank.serve.store import Store
 
 __all__ = ["Retrained", "retrain", "work_folder"]
 
 _log = logging.getLogger("hardrank")
-_PRIVATE = ("store", "screen", "champion", "data")
-"""Of the configuration: addresses, paths and user ids stay out of the bundle."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,16 +50,19 @@ class Retrained:
     bundle: Path
     digest: str
     work: Path
-    """Quarantined users, exposure of every item, the decision once more."""
+    """Quarantined users, events beyond the cap, exposure of every item, the decision once more."""
     verdict: Verdict
     champion: Figures
     challenger: Figures
     screened: Screened
+    grown: Grown | None = None
+    """What the cap on growth kept from training; None where there is no cap."""
 
     def lines(self) -> list[str]:
         facts, found = self.verdict.facts, self.screened
         out = [
             f"{found.flagged.height} of {found.judged} users of the store are quarantined",
+            *(self.grown.said() if self.grown else ()),
             f"trained {facts['began']}",
             *told(facts["quality"]),
         ]
@@ -107,6 +107,8 @@ def _retrained(
     write_table(work / "quarantine.parquet", found.flagged)
     _log.info("%d of %d users are quarantined", found.flagged.height, found.judged)
     parts = cut(found.log, spec)
+    held_back = _held_back(spec, champion, found.log, parts, work)
+    parts = held_back.parts if held_back else parts
     begin(work, key, until)
     context = replace(run, seed=spec.seed, folder=work / "training")
     made, start = _trained("model", spec, champion, parts, parts.train, work, context)
@@ -115,17 +117,31 @@ def _retrained(
     verdict = Verdict(
         decision=challenge(both.champion, both.challenger, spec.floors),
         champion=live,
-        facts=_facts(spec, found, log, start, both) | _read(events, parts),
+        facts=facts_of(spec, found, held_back, start, both)
+        | reading(events, found.log, parts, held_back),
     )
-    exposures = _exposures(both.champion, both.challenger)
-    write_table(work / "exposure.parquet", exposures)  # before the bundle, which ends it all
-    _written(out, spec, champion, made, found.log, verdict, exposures)
+    moved = exposures(both.champion, both.challenger)
+    write_table(work / "exposure.parquet", moved)  # before the bundle, which ends it all
+    _written(out, spec, champion, made, found.log, verdict, moved)
     digest = digest_file(out / "SHA256SUMS")
     write_json(work / "decision.json", {"digest": digest, **verdict.described()})
     return Retrained(
         bundle=out, digest=digest, work=work, verdict=verdict, champion=both.champion,
-        challenger=both.challenger, screened=found,
+        challenger=both.challenger, screened=found, grown=held_back,
     )  # fmt: skip
+
+
+def _held_back(
+    spec: Retraining, champion: Bundle, log: Merged, parts: Cut, work: Path
+) -> Grown | None:
+    if spec.growth is None:
+        forget(work)
+        return None
+    out = grown(spec.growth, log, parts, champion.recommender.items["item_id"], spec.seed)
+    out.save(work)
+    for line in out.said():
+        _log.info("%s", line)
+    return out
 
 
 def _model(spec: Retraining, champion: Bundle) -> Any:
@@ -158,7 +174,7 @@ def _without_newcomers(
 ) -> Recommender | None:
     """The same training without what newcomers did since the champion was trained: that sets it
     apart from the challenger. None where that is nothing, or nobody looks."""
-    theirs = (log.new & log.newcomers[log.owners])[parts.learned]
+    theirs = log.doubtful[parts.learned]
     if not theirs.any() or not spec.floors.exposure_factor:
         return None
     train = parts.train.where(pl.Series(~theirs))
@@ -187,42 +203,9 @@ def _measured(
     return replace(both, challenger=replace(both.challenger, without=without, chance=pushed(log)))
 
 
-def _facts(
-    spec: Retraining, found: Screened, log: Merged, start: Begun, both: Compared
-) -> dict[str, Any]:
-    """No user is named, no address of the store: the bundle may be passed on."""
-    config = TypeAdapter(Retraining).dump_python(spec, mode="json", exclude_none=True)
-    figures = (both.champion, both.challenger)
-    return {
-        "figures": {n: _summary(f) for n, f in zip(("champion", "challenger"), figures,
-                                                   strict=True)},
-        "quality": both.quality, "flagged": found.flagged.height, "judged": found.judged,
-        "dropped": log.dropped,
-        "unmeasured": [
-            name
-            for trial in spec.audit.trials
-            for name in trial.labels()
-            if not all(name in f.attacks for f in figures)
-        ],
-        "surging": list(surging(*figures)), "began": start.said,
-        "config": {k: v for k, v in config.items() if k not in _PRIVATE},
-        "detector": Path(spec.screen.detector).name,
-    }  # fmt: skip
-
-
-def _read(events: "Sequence[EventRow]", parts: Cut) -> dict[str, Any]:
-    """For the next retraining: how far this one read, and from where on it held out."""
-    last = events[-1]
-    return {"read": last.sequence, "read_at": last.received, "held": list(parts.held)}
-
-
-def _summary(figures: Figures) -> Mapping[str, Any]:
-    return {"ndcg": figures.ndcg, "queries": figures.queries, "attacks": dict(figures.attacks)}
-
-
 def _written(
     out: Path, spec: Retraining, champion: Bundle, made: Recommender, log: Merged,
-    verdict: Verdict, exposures: pl.DataFrame,
+    verdict: Verdict, table: pl.DataFrame,
 ) -> None:  # fmt: skip
     """Histories are those of the champion's log: the service itself adds the store's events,
     and a user whom the store alone knows stands there with none, for the row in the model."""
@@ -238,23 +221,7 @@ def _written(
     }
     before = log.data.where(pl.Series(log.sequence == 0))
     guards = load_guards(spec.champion)  # a promotion must not take the guards off
-    moved = exposures.select("item_id", "without", "challenger").iter_rows()
+    moved = table.select("item_id", "without", "challenger").iter_rows()
     page = retraining_page(spec.name, verdict.described(), moved, synthetic=log.data.synthetic)
     free(out)  # another one may have ended meanwhile
     save_bundle(out, _model(spec, champion), made, before, about, report=page, guards=guards)
-
-
-def _exposures(champion: Figures, challenger: Figures) -> pl.DataFrame:
-    """`item_id`, `champion`, `without` (new accounts), `challenger`: the share of lists of every
-    item that is live, largest growth through new accounts first."""
-    items, without = list(challenger.exposure), challenger.without or {}
-    table = pl.DataFrame(
-        {
-            "item_id": items,
-            "champion": [champion.exposure.get(i, 0.0) for i in items],
-            "without": [without.get(i, 0.0) for i in items],
-            "challenger": [challenger.exposure[i] for i in items],
-        }
-    )
-    growth = pl.col("challenger").sqrt().arcsin() - pl.col("without").sqrt().arcsin()
-    return table.sort(growth, descending=True, maintain_order=True)

@@ -5,10 +5,12 @@ from math import asin, sqrt
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from hardrank.errors import BundleError
 from hardrank.serve.lifecycle import Decision, Figures
 
-__all__ = ["SURGING", "Verdict", "decided", "surging"]
+__all__ = ["SURGING", "Verdict", "decided", "exposures", "surging"]
 
 SURGING = 20
 """Items whose exposure moved most that are listed."""
@@ -66,3 +68,19 @@ def surging(champion: Figures, challenger: Figures, most: int = SURGING) -> list
         }
         for _, item, after in sorted(grown)[:most]
     ]  # fmt: skip
+
+
+def exposures(champion: Figures, challenger: Figures) -> pl.DataFrame:
+    """`item_id`, `champion`, `without` (new accounts), `challenger`: the share of lists of every
+    item that is live, largest growth through new accounts first."""
+    items, without = list(challenger.exposure), challenger.without or {}
+    table = pl.DataFrame(
+        {
+            "item_id": items,
+            "champion": [champion.exposure.get(i, 0.0) for i in items],
+            "without": [without.get(i, 0.0) for i in items],
+            "challenger": [challenger.exposure[i] for i in items],
+        }
+    )
+    growth = pl.col("challenger").sqrt().arcsin() - pl.col("without").sqrt().arcsin()
+    return table.sort(growth, descending=True, maintain_order=True)

@@ -46,6 +46,8 @@ class Merged:
     held: tuple[int, int] | None = None
     """Time and number of the first event that the champion's own retraining held out to measure
     quality: from there on it read and learned nothing. None where it held nothing out."""
+    left_out: frozenset[int] = frozenset()
+    """Numbers of events that the champion read, and a cap kept from its training."""
     dropped: int
     """Events of the store on items that are in no catalogue."""
 
@@ -57,14 +59,27 @@ class Merged:
     @property
     def new(self) -> Mask:
         """(E,) events that the champion was not trained on: `fresh` ones, and those that its own
-        retraining held out. Were these old, whoever comes just before a retraining would be an
-        old account to the next one, and nobody would look at what it pushes."""
+        retraining held out or cut. Were these old, whoever comes just before a retraining would
+        be an old account to the next one, and nobody would look at what it pushes."""
         if self.held is None:
-            return self.fresh
+            return self.fresh | self.left
         times = self.data.events["time"].fill_null(-1).to_numpy()
         late = (times > self.held[0]) | ((times == self.held[0]) & (self.sequence >= self.held[1]))
-        new: Mask = self.fresh | ((self.sequence > 0) & late)
+        new: Mask = self.fresh | self.left | ((self.sequence > 0) & late)
         return new
+
+    @property
+    def left(self) -> Mask:
+        """(E,) events that a cap kept from the champion."""
+        left: Mask = np.isin(self.sequence, sorted(self.left_out))
+        return left
+
+    @property
+    def doubtful(self) -> Mask:
+        """(E,) what newcomers did since the champion was trained, and what a cap kept from it,
+        though its account be an old one by now."""
+        doubtful: Mask = self.left | (self.new & self.newcomers[self.owners])
+        return doubtful
 
     @property
     def fresh(self) -> Mask:
@@ -215,7 +230,8 @@ def merged(
     if not table.height:
         raise DataError("neither the champion's log nor the store has an event on a live item")
     table = _ordered(table).unique(["user", "item"], keep="first", maintain_order=True)
-    held = (champion.about.get("retraining") or {}).get("held")
+    past = champion.about.get("retraining") or {}
+    held = past.get("held")
     data = Dataset(
         name=str(champion.about.get("dataset", "store")),
         users=pl.DataFrame({"user_id": users}),
@@ -227,6 +243,7 @@ def merged(
         data=data, sequence=table["sequence"].to_numpy().astype(np.int64), known=known,
         dropped=int((~here).sum()), strangers=frozenset(newcomers) - frozenset(champion.histories),
         held=None if held is None else (int(held[0]), int(held[1])),
+        left_out=frozenset(map(int, past.get("left_out", ()))),
     )  # fmt: skip
 
 

@@ -170,9 +170,9 @@ def pushed(log: Merged) -> dict[str, float]:
     Wilenski, Biometrika 1940). Events before the champion do not count: what is new to
     everybody is no push.
     """
-    came = log.newcomers[log.owners]
+    came = log.doubtful
     items, size = log.data.event_items, log.data.n_items
-    c, h = (np.bincount(items[part], minlength=size) for part in (log.new & came, log.new & ~came))
+    c, h = (np.bincount(items[part], minlength=size) for part in (came, log.new & ~came))
     part = c.sum() / max(c.sum() + h.sum(), 1)
     chance = np.where(c > 0, betainc(np.maximum(c, 1), h + 1, part), 1.0)
     return dict(zip(log.data.items["item_id"], chance.tolist(), strict=True))

@@ -17,9 +17,17 @@ from hardrank.experiment.spec import Trial, expanded, read_toml
 from hardrank.models import Model
 from hardrank.serve.lifecycle import Floors
 from hardrank.training import Training
-from hardrank.types import Count, Natural, Positive, Share, spec
+from hardrank.types import Count, Natural, NonNegative, Positive, Share, spec
 
-__all__ = ["NO_SCREEN", "Measured", "Retraining", "Screen", "load_retraining", "parse_retraining"]
+__all__ = [
+    "NO_SCREEN",
+    "Growth",
+    "Measured",
+    "Retraining",
+    "Screen",
+    "load_retraining",
+    "parse_retraining",
+]
 
 NO_SCREEN = "none"
 _FORGED = ("discrete", "text-augmentation")
@@ -37,6 +45,20 @@ class Screen:
     brings its own."""
     admit: tuple[str, ...] = ()
     """User ids that somebody looked at: never flagged."""
+
+
+@spec
+class Growth:
+    """A cap on the events that new accounts may give one item: see `data.growth`."""
+
+    slack: NonNegative = 3.0
+    """Standard deviations beyond what is foretold; the higher, the fewer honest events go and
+    the more a poisoner may do."""
+    except_items: tuple[str, ...] = ()
+    """Ids of items that somebody looked at: no cap. What was cut of them before comes back."""
+    except_new_items: bool = False
+    """No cap on items that the champion's catalogue does not have. A launch keeps all its
+    events then, and so does whoever puts up an item and pushes it."""
 
 
 @spec
@@ -93,6 +115,8 @@ class Retraining:
     """Share of the users whose last event of the rest decides when training stops."""
     screen: Screen = Screen()
     """Who judges new users."""
+    growth: Growth | None = None
+    """How much new accounts that passed the screen may give one item; None for no cap."""
     audit: Measured = Measured()
     """What both models are asked."""
     floors: Floors = Floors()

@@ -77,8 +77,9 @@ def _newest(order: Ints, came: Mask, share: float) -> Ints:
 
 
 def _stops(log: Merged, held: Mask, spec: Retraining) -> Ints:
-    """The last event that is left of some users with three or more."""
-    free = np.flatnonzero(~held)
+    """The last event that is left of some users with three or more; none that a cap kept from
+    the champion."""
+    free = np.flatnonzero(~held & ~log.left)
     owners = log.owners[free]
     last = free[np.flatnonzero(np.diff(owners, append=-1))]
     many = np.bincount(owners, minlength=log.data.n_users) >= 3

@@ -11,7 +11,7 @@ from hardrank.data import Dataset, Queries
 from hardrank.errors import DataError
 from hardrank.types import Floats, Ints
 
-__all__ = ["Bags", "item_vectors", "popularity", "reduced"]
+__all__ = ["Bags", "item_vectors", "popularity", "reduced", "trainable"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,6 +50,18 @@ class Bags:
 
     def row(self, b: int) -> Ints:
         return self.items[self.offsets[b] : self.offsets[b + 1]]
+
+
+def trainable(train: Dataset) -> Bags:
+    """The sets of who has two different items or more; `DataError` for fewer than two."""
+    bags = Bags.of(train.histories(), train.n_items)
+    users = np.flatnonzero(bags.lengths >= 2)
+    if len(users) < 2:
+        raise DataError(
+            f"{train.name}: {len(users)} users have two different items or more",
+            remedy="a generator of interests needs at least two of them",
+        )
+    return Bags.of(train.histories().take(users), train.n_items)
 
 
 def popularity(counts: Ints) -> Floats:

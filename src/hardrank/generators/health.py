@@ -7,11 +7,15 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hardrank.types import Share
+from hardrank.metrics.distributions import kolmogorov_smirnov
+from hardrank.types import Floats, Share
 
-__all__ = ["Alarm", "Monitor", "overlap", "stale", "transfer_matrix", "unique_share"]
+__all__ = ["Alarm", "Monitor", "looks", "overlap", "stale", "transfer_matrix", "unique_share"]
 
-AlarmKind = Literal["collapse", "frozen", "detached", "dead-critic", "unbalanced", "stale"]
+AlarmKind = Literal[
+    "collapse", "frozen", "detached", "dead-critic", "unbalanced", "posterior", "stale"
+]
+Game = Literal["gan", "vae"]
 Flags = NDArray[np.bool_]
 G = TypeVar("G")
 R = TypeVar("R")
@@ -63,19 +67,34 @@ def _unbalanced(row: Mapping[str, float]) -> str | None:
     return "the discriminator tells all fakes: its gradient says little to the generator"
 
 
+def _posterior(row: Mapping[str, float]) -> str | None:
+    if row["loss_kl"] >= _LEAST_KL:
+        return None
+    return f"the encoder says nothing of the user: KL of {row['loss_kl']:.1g} nats a profile"
+
+
+_LEAST_KL = 0.01
+"""Nats that an encoder says of a profile, at least: below, all users have the prior's z."""
 _CHECKS: dict[AlarmKind, tuple[Callable[[Mapping[str, float]], str | None], bool]] = {
     "frozen": (_frozen, True),
     "detached": (_detached, True),
     "dead-critic": (_dead, True),
     "collapse": (_collapsed, True),
     "unbalanced": (_unbalanced, False),
+    "posterior": (_posterior, True),
 }
+_PLAYED: dict[Game, tuple[AlarmKind, ...]] = {
+    "gan": ("frozen", "detached", "dead-critic", "collapse", "unbalanced"),
+    "vae": ("frozen", "collapse", "posterior"),
+}
+"""What can go wrong with each kind of generator."""
 _REMEDIES: dict[AlarmKind, str] = {
     "frozen": "check that the draws are not detached and learning_rate is above 0",
     "detached": "check that the discriminator does not detach its input; lower its learning rate",
     "dead-critic": "raise critic_learning_rate, or lower penalty",
     "collapse": "raise diversity or likelihood, or lower beta",
     "unbalanced": "lower critic_learning_rate, or raise penalty",
+    "posterior": "lower kl, or raise anneal",
     "stale": "fit the generator again, from its weights on",
 }
 
@@ -87,11 +106,14 @@ class Monitor:
     rounds: int = 3
     """Running, until the alarm."""
     seen: dict[str, int] = field(default_factory=dict)
+    game: Game = "gan"
 
     def check(self, row: Mapping[str, float]) -> list[Alarm]:
-        """The alarms that this round raises. row: see `hardrank.generators.loop`."""
+        """The alarms that this round raises. row: see `hardrank.generators.loop`
+        and `hardrank.generators.interest_vae_training`."""
         alarms = []
-        for kind, (look, fatal) in _CHECKS.items():
+        for kind in _PLAYED[self.game]:
+            look, fatal = _CHECKS[kind]
             found = look(row)
             self.seen[kind] = self.seen.get(kind, 0) + 1 if found else 0
             if found and self.seen[kind] == self.rounds:
@@ -103,6 +125,15 @@ class Monitor:
     def well(self) -> bool:
         """Whether the last round had no symptom that would stop training if it stayed."""
         return not any(self.seen.get(k, 0) for k, (_, fatal) in _CHECKS.items() if fatal)
+
+
+def looks(drawn: Flags, real: Flags, known: Floats) -> dict[str, float]:
+    """How draws look beside real profiles. drawn, real: (N, I); known: (I,) log-popularity."""
+    return {
+        "overlap": overlap(drawn), "overlap_real": overlap(real),
+        "unique": unique_share([np.flatnonzero(d) for d in drawn]),
+        "popularity_ks": kolmogorov_smirnov(known[drawn.nonzero()[1]], known[real.nonzero()[1]]),
+    }  # fmt: skip
 
 
 def overlap(sets: Flags) -> float:

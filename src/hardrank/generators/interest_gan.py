@@ -15,10 +15,21 @@ if TYPE_CHECKING:
     from hardrank.generators.interest_generator import InterestGenerator
     from hardrank.generators.pressure import Pressure
 
-__all__ = ["GAN_SMALL", "PRESETS", "GanLoss", "InterestGan"]
+__all__ = ["GAN_SMALL", "PRESETS", "GanLoss", "InterestGan", "Slim"]
 
 GanLoss = Literal["non-saturating", "wasserstein", "hinge"]
 Hook = Callable[[Mapping[str, Any]], None]
+
+
+@spec
+class Slim:
+    """Sizes of a generator that is smaller than its discriminator."""
+
+    size: Count = 8
+    """Of the item vectors that it reads and learns: the first of the log's directions. Nearly
+    all that a generator holds is so many numbers for each item."""
+    width: Count = 24
+    """Of its hidden layers."""
 
 
 @spec
@@ -49,6 +60,8 @@ class InterestGan:
     """Of the hidden layers of both networks."""
     depth: Count = 1
     """Hidden layers of the generator and of each head of the discriminator."""
+    slim: Slim | None = None
+    """Smaller sizes of the generator alone; None for those above."""
     temperature: Positive = 0.5
     """Of the sigmoid through which the gradient of a draw passes; the draw itself is hard."""
     loss: GanLoss = "non-saturating"

@@ -17,15 +17,12 @@ from hardrank.data import Queries
 from hardrank.errors import BundleError, DataError
 from hardrank.files import atomic, digest_bytes, write_json
 from hardrank.generators.bags import Bags
-from hardrank.generators.draws import NEVER, multi_hot
+from hardrank.generators.drawing import CHUNK, dense, sampled
 from hardrank.generators.interest_gan import InterestGan
 from hardrank.generators.networks import Critic, Generator
 from hardrank.types import Floats, Ints, Share
 
-__all__ = ["InterestGenerator", "dense", "networks", "restored"]
-
-_CHUNK = 64
-"""Rows at a time: (64, I) of numbers at most."""
+__all__ = ["InterestGenerator", "columns_of", "networks", "restored"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,22 +64,10 @@ class InterestGenerator:
 
         Raises `DataError` where a profile is longer than what may be drawn from.
         """
-        bags = Bags.of(conditions, self.n_items)
-        if noise is None:
-            noise = rng.standard_normal((len(bags), self.spec.noise), dtype=np.float32)
-        if noise.shape != (len(bags), self.spec.noise):
-            raise DataError(f"noise of shape {noise.shape}, not {(len(bags), self.spec.noise)}")
-        spares = rng.choice(self.lengths, size=len(bags))
-        wanted = np.where(bags.lengths > 0, bags.lengths, spares)
-        if length is not None:
-            wanted = np.full(len(bags), length)
-        out: list[Ints] = []
-        for start in range(0, len(bags), _CHUNK):
-            rows = np.arange(start, min(start + _CHUNK, len(bags)))
-            perturbed = self._perturbed(bags, rows, noise[rows], never)
-            for b, row in zip(rows.tolist(), perturbed, strict=True):
-                out.append(_drawn(row, bags.row(b), int(wanted[b]), keep))
-        return out
+        return sampled(
+            self.generator, self.lengths, conditions, rng, n_items=self.n_items,
+            size=self.spec.noise, length=length, keep=keep, noise=noise, never=never,
+        )  # fmt: skip
 
     def authenticity(self, queries: Queries) -> Floats:
         """(Q,) logits of the plain head, high for a profile that looks real. Duplicate items
@@ -136,38 +121,27 @@ class InterestGenerator:
         )  # fmt: skip
 
     @torch.no_grad()
-    def _perturbed(self, bags: Bags, rows: Ints, noise: Floats, never: Ints | None) -> Floats:
-        mask = torch.zeros(self.n_items, dtype=torch.bool)
-        if never is not None:
-            mask[torch.as_tensor(never)] = True
-        logits = self.generator(dense(bags, rows), torch.as_tensor(noise), mask)
-        found: Floats = logits.numpy()
-        return found + np.stack([_noise_of(z, self.n_items) for z in noise])
-
-    @torch.no_grad()
     def _judged(self, count: int, judge: Callable[[Ints], Tensor]) -> Floats:
-        chunks = [np.arange(s, min(s + _CHUNK, count)) for s in range(0, count, _CHUNK)]
+        chunks = [np.arange(s, min(s + CHUNK, count)) for s in range(0, count, CHUNK)]
         found = [judge(rows).numpy() for rows in chunks]
         return np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
 
 
-def dense(bags: Bags, rows: Ints) -> Tensor:
-    """(len(rows), I) of zeros and ones."""
-    lengths = bags.lengths[rows]
-    flat = np.concatenate([bags.row(int(b)) for b in rows]) if len(rows) else np.zeros(0, np.int64)
-    owners = np.repeat(np.arange(len(rows)), lengths)
-    return multi_hot(torch.as_tensor(owners), torch.as_tensor(flat), (len(rows), bags.n_items))
+def columns_of(read: Tensor) -> Tensor:
+    """(I, E) item vectors in what the discriminator reads of items: popularity twice goes."""
+    return read[:, :-2].clone()
 
 
 def networks(
     spec: InterestGan, features: Tensor, popularity: Tensor, seed: int
 ) -> tuple[Generator, Critic]:
     """Both with first weights that depend on the seed alone."""
+    own, width = features, spec.width
+    if spec.slim is not None:
+        own, width = features[:, : spec.slim.size].clone(), spec.slim.width
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        generator = Generator(
-            features, popularity, noise=spec.noise, width=spec.width, depth=spec.depth
-        )
+        generator = Generator(own, popularity, noise=spec.noise, width=width, depth=spec.depth)
         critic = Critic(
             features, popularity, width=spec.width, depth=spec.depth, spectral=spec.spectral
         )
@@ -178,8 +152,8 @@ def restored(spec: InterestGan, arrays: Mapping[str, NDArray[Any]]) -> InterestG
     """The inverse of `arrays`. Raises `DataError` where the spec asks for other dimensions."""
     tensors = {k: torch.as_tensor(v.copy()) for k, v in arrays.items()}
     try:
-        features, popularity = tensors["generator/features"], tensors["generator/popularity"]
-        generator, critic = networks(spec, features, popularity, 0)
+        popularity = tensors["generator/popularity"]
+        generator, critic = networks(spec, columns_of(tensors["critic/features"]), popularity, 0)
         for name, network in (("generator", generator), ("critic", critic)):
             start = name + "/"
             part = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
@@ -191,35 +165,3 @@ def restored(spec: InterestGan, arrays: Mapping[str, NDArray[Any]]) -> InterestG
     generator.eval()
     critic.eval()
     return InterestGenerator(spec=spec, generator=generator, critic=critic, lengths=lengths)
-
-
-def _noise_of(noise: Floats, n_items: int) -> Floats:
-    """Gumbel noise that z decides: the same z, the same sample, whatever else is drawn."""
-    seed = int(digest_bytes(np.ascontiguousarray(noise).tobytes())[:16], 16)
-    return np.random.default_rng(seed).gumbel(size=n_items).astype(np.float32)
-
-
-def _drawn(perturbed: Floats, own: Ints, wanted: int, keep: Share | None) -> Ints:
-    """Item rows of one profile; perturbed: (I,) logits plus noise."""
-    free = int((perturbed > NEVER / 2).sum())
-    if keep is None:
-        if wanted > free:
-            raise DataError(f"a profile of {wanted} items from {free} that may be drawn")
-        return _highest(perturbed, wanted)
-    stay = int(np.ceil(keep * min(len(own), wanted) - 1e-9))
-    kept = set(own[_highest(perturbed[own], stay)].tolist())
-    others = perturbed.copy()
-    others[own] = NEVER
-    if wanted - stay > (others > NEVER / 2).sum():
-        raise DataError(f"{wanted - stay} new items wanted, fewer may be drawn")
-    fresh = iter(_highest(others, wanted - stay).tolist())
-    placed = [i if i in kept else next(fresh, None) for i in own.tolist()]
-    return np.asarray([*(i for i in placed if i is not None), *fresh], dtype=np.int64)
-
-
-def _highest(values: Floats, k: int) -> Ints:
-    """(k,) columns, highest first."""
-    if k == 0:
-        return np.zeros(0, dtype=np.int64)
-    found = np.argpartition(-values, min(k, len(values) - 1))[:k]
-    return found[np.argsort(-values[found], kind="stable")].astype(np.int64)

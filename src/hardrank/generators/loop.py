@@ -22,12 +22,13 @@ from hardrank.context import RunContext, derive
 from hardrank.data import Dataset
 from hardrank.errors import DataError, Diverged
 from hardrank.files import digest_bytes, write_text
-from hardrank.generators.bags import Bags, item_vectors, popularity
-from hardrank.generators.health import overlap, unique_share
+from hardrank.generators.bags import Bags, item_vectors, popularity, trainable
+from hardrank.generators.drawing import dense
+from hardrank.generators.health import looks
 from hardrank.generators.interest_gan import Hook, InterestGan
-from hardrank.generators.interest_generator import InterestGenerator, dense, networks
-from hardrank.generators.pressure import Pressure
-from hardrank.generators.state import State
+from hardrank.generators.interest_generator import InterestGenerator, columns_of, networks
+from hardrank.generators.pressure import Pressure, check_pressure
+from hardrank.generators.state import State, kept
 from hardrank.generators.steps import (
     Batch,
     Fakes,
@@ -38,7 +39,6 @@ from hardrank.generators.steps import (
     pressed,
     step_seed,
 )
-from hardrank.metrics.distributions import kolmogorov_smirnov
 from hardrank.training.average import Average
 from hardrank.types import Floats
 
@@ -55,8 +55,8 @@ def fit(
     hook: Hook | None = None,
 ) -> InterestGenerator:  # fmt: skip
     """See `InterestGan.fit`."""
-    bags = _trainable(train)
-    _check(pressure, train.n_items)
+    bags = trainable(train)
+    check_pressure(pressure, train.n_items)
     state = _state(spec, train, run.seed, vectors, start)
     if start is None:
         rows = np.linspace(0, len(bags) - 1, min(_CALIBRATED, len(bags))).astype(np.int64)
@@ -127,28 +127,12 @@ def _weights(state: State) -> dict[str, Tensor]:
     return {k: p.detach().clone() for k, p in _chosen(state).items()}
 
 
-def _trainable(train: Dataset) -> Bags:
-    bags = Bags.of(train.histories(), train.n_items)
-    users = np.flatnonzero(bags.lengths >= 2)
-    if len(users) < 2:
-        raise DataError(
-            f"{train.name}: {len(users)} users have two different items or more",
-            remedy="a generator of interests needs at least two of them",
-        )
-    return Bags.of(train.histories().take(users), train.n_items)
-
-
-def _check(pressure: Pressure | None, n_items: int) -> None:
-    if pressure is not None and pressure.length > n_items:
-        raise DataError(f"profiles of {pressure.length} items from a catalogue of {n_items}")
-
-
 def _state(
     spec: InterestGan, train: Dataset, seed: int, vectors: Floats | None,
     start: InterestGenerator | None,
 ) -> State:  # fmt: skip
     features = torch.as_tensor(
-        start.generator.features.numpy() if start else item_vectors(train, spec.size, vectors)
+        columns_of(start.critic.features) if start else item_vectors(train, spec.size, vectors)
     )
     prior = torch.as_tensor(popularity(train.counts))
     generator, critic = networks(spec, features, prior, derive(seed, "interest-gan", "weights"))
@@ -159,7 +143,7 @@ def _state(
         except RuntimeError as error:
             raise DataError(
                 "the generator to start from has other dimensions",
-                remedy="use its own size, noise, width, depth and spectral, and its log",
+                remedy="use its own size, noise, width, depth, slim and spectral, and its log",
             ) from error
     return State(
         generator=generator, critic=critic,
@@ -218,10 +202,7 @@ def _row(
         "change_generator": _moved(state.generator, before[0]),
         "change_critic": _moved(state.critic, before[1]),
         "spread": float((chances - chances.roll(1, 0)).abs().sum(1).mean() / 2),
-        "overlap": overlap(drawn), "overlap_real": overlap(real),
-        "unique": unique_share([np.flatnonzero(d) for d in drawn]),
-        "popularity_ks": kolmogorov_smirnov(known[drawn.nonzero()[1]], known[real.nonzero()[1]]),
-    }  # fmt: skip
+    } | looks(drawn, real, known)  # fmt: skip
 
 
 def _end_round(
@@ -233,7 +214,7 @@ def _end_round(
     if pressure is not None and spec.beta:
         with torch.no_grad():
             draws = step_seed(seed, "recommender", state.step)
-            drawn = pressed(state.generator, batch, spec, draws, pressure)
+            drawn = pressed(state.generator, batch.whole, spec, draws, pressure)
         row["change_recommender"] = pressure.update(drawn)
     state.history.append(row)
     number = len(state.history)
@@ -274,7 +255,7 @@ def _finished(spec: InterestGan, state: State) -> bool:
 def _alarm(row: Mapping[str, float], state: State, path: Path | None) -> None:
     for alarm in state.monitor.check(row):
         if alarm.fatal:
-            raise Diverged(f"interest-gan, step {state.step}: {alarm.says}; {_kept(path)}")
+            raise Diverged(f"interest-gan, step {state.step}: {alarm.says}; {kept(path)}")
         state.warnings.append(alarm.says)
         _log.warning("interest-gan, step %d: %s", state.step, alarm.says)
 
@@ -286,15 +267,9 @@ def _require_finite(said: Mapping[str, float], step: int, path: Path | None, sta
                   if not bool(p.isfinite().all())][:1]  # fmt: skip
     if wrong:
         raise Diverged(
-            f"interest-gan, step {step}: {wrong[0]} is not finite; {_kept(path)}; "
+            f"interest-gan, step {step}: {wrong[0]} is not finite; {kept(path)}; "
             "lower learning_rate or beta"
         )
-
-
-def _kept(path: Path | None) -> str:
-    if path is None or not path.exists():
-        return "nothing is kept of this training"
-    return f"the last good round is kept in {path}"
 
 
 def _chosen(state: State) -> dict[str, Tensor]:

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from hardrank.errors import DataError
 from hardrank.types import Count, Ints
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Pressure", "Promotes", "Promotion"]
+__all__ = ["Pressure", "Promotes", "Promotion", "check_pressure"]
 
 
 class Promotes(Protocol):
@@ -108,3 +109,9 @@ class Promotion:
         if self.selection is not None and hasattr(self.surrogate, "adapted"):
             with torch.no_grad():
                 self.current = self.surrogate.adapted(self.selection)
+
+
+def check_pressure(pressure: Pressure | None, n_items: int) -> None:
+    """Raises `DataError` for profiles longer than the catalogue."""
+    if pressure is not None and pressure.length > n_items:
+        raise DataError(f"profiles of {pressure.length} items from a catalogue of {n_items}")

@@ -10,13 +10,24 @@ from hardrank.data import Dataset, Queries
 from hardrank.errors import DataError
 from hardrank.generators.bags import Bags, item_vectors, popularity
 from hardrank.generators.health import overlap, unique_share
+from hardrank.generators.interest_autoencoder import InterestAutoencoder
 from hardrank.generators.interest_generator import InterestGenerator
 from hardrank.metrics.distributions import jensen_shannon, kolmogorov_smirnov, total_variation
 from hardrank.types import Floats, Ints, Share
 
-__all__ = ["SampleQuality", "auroc", "fresh_auroc", "measure", "pair_auroc", "set_features"]
+__all__ = [
+    "SampleQuality",
+    "auroc",
+    "comparable",
+    "fresh_auroc",
+    "measure",
+    "pair_auroc",
+    "set_features",
+]
 
 _GROUPS = 10
+_COMPARED = 20
+"""Users, at least: half of them asked for draws, half compared with those."""
 Labels = NDArray[np.int64]
 
 
@@ -30,8 +41,9 @@ class SampleQuality:
     """Logistic regression on features of the set and its mean item vector."""
     auroc_trees: float
     """Gradient-boosted trees on the same."""
-    auroc_own: float
-    """The generator's own plain head: it saw such fakes in training."""
+    auroc_own: float | None
+    """The generator's own plain head: it saw such fakes in training. None for a generator that
+    has no discriminator."""
     length_ks: float
     """Kolmogorov-Smirnov distance of profile lengths."""
     popularity_ks: float
@@ -51,13 +63,26 @@ class SampleQuality:
     samples: int
     """Generated profiles looked at."""
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, float | None]:
         return asdict(self)
 
 
+def comparable(train: Dataset) -> Ints:
+    """Rows of the users whom draws are compared with: of two different items or more. Raises
+    `DataError` for fewer than 20."""
+    users = np.flatnonzero(Bags.of(train.histories(), train.n_items).lengths >= 2)
+    if len(users) < _COMPARED:
+        raise DataError(
+            f"{train.name}: {len(users)} users who are learned from have two different items or "
+            f"more; to measure what is drawn {_COMPARED} are needed",
+            remedy="bring more users, or hold fewer out",
+        )
+    return users
+
+
 def measure(
-    model: InterestGenerator, train: Dataset, rng: np.random.Generator, *, samples: int = 1000,
-    keep: Share | None = None,
+    model: InterestGenerator | InterestAutoencoder, train: Dataset, rng: np.random.Generator,
+    *, samples: int = 1000, keep: Share | None = None,
 ) -> SampleQuality:  # fmt: skip
     """Draw `samples` profiles for the users of one half and compare them with the real ones of
     the other half, so that no real profile meets its own twin.
@@ -65,9 +90,7 @@ def measure(
     Raises `DataError` for fewer than 20 users with two different items.
     """
     bags = Bags.of(train.histories(), train.n_items)
-    users = rng.permutation(np.flatnonzero(bags.lengths >= 2))
-    if len(users) < 20:
-        raise DataError(f"{train.name}: {len(users)} users are too few to compare profiles with")
+    users = rng.permutation(comparable(train))
     asked, shown = users[: len(users) // 2], users[len(users) // 2 :]
     conditions = train.histories().take(asked[np.arange(samples) % len(asked)])
     drawn = model.sample(conditions, rng, keep=keep)
@@ -82,7 +105,7 @@ def measure(
         auroc=max(linear, trees), auroc_linear=linear, auroc_trees=trees,
         auroc_own=auroc(
             model.authenticity(_queries(real)), model.authenticity(_queries(fair))
-        ),
+        ) if isinstance(model, InterestGenerator) else None,
         length_ks=kolmogorov_smirnov([len(s) for s in real], [len(s) for s in fair]),
         popularity_ks=kolmogorov_smirnov(known[np.concatenate(real)], known[np.concatenate(fair)]),
         popularity_tv=total_variation(*counted), popularity_js=jensen_shannon(*counted),

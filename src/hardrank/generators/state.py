@@ -16,7 +16,7 @@ from hardrank.generators.networks import Critic, Generator
 from hardrank.generators.pressure import Pressure
 from hardrank.training.average import Average
 
-__all__ = ["State"]
+__all__ = ["State", "kept"]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -88,6 +88,13 @@ class State:
         for name, value in progress.items():
             setattr(self, name, value)
         return True
+
+
+def kept(path: Path | None) -> str:
+    """What a failed training leaves behind, in words. path: of its checkpoint."""
+    if path is None or not path.exists():
+        return "nothing is kept of this training"
+    return f"the last good round is kept in {path}"
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

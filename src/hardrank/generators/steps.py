@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch.nn.functional import softplus
 
 from hardrank.context import derive
 from hardrank.generators.bags import Bags
+from hardrank.generators.drawing import Speaks
 from hardrank.generators.draws import NEVER, gumbel, log_likelihood, multi_hot, top_k
 from hardrank.generators.interest_gan import InterestGan
 from hardrank.generators.losses import (
@@ -26,11 +28,14 @@ __all__ = [
     "Batch",
     "Fakes",
     "batch_of",
+    "combined",
     "critic_step",
     "fakes_of",
     "generator_step",
+    "gradients",
     "pressed",
     "step_seed",
+    "stepped",
 ]
 
 _CLIP = 5.0
@@ -156,7 +161,7 @@ def critic_step(
     pair = softplus(-own).mean() + 0.5 * softplus(other).mean() + 0.5 * softplus(made).mean()
     parameters = list(critic.parameters())
     grads = torch.autograd.grad(loss + pair, parameters)
-    norm = _step(optimiser, parameters, grads)
+    norm = stepped(optimiser, parameters, grads)
     # half-way, not 0: crude fakes and a critic of other losses move the logits as a whole
     middle = float((real.detach().mean() + fake.detach().mean()) / 2)
     verdicts = torch.cat([real, fake]).detach()
@@ -209,30 +214,37 @@ def generator_step(
     }  # fmt: skip
     loss = sum((weights[k] * v for k, v in parts.items()), torch.zeros(()))
     parameters = list(generator.parameters())
-    *grads, through = _gradients(loss, [*parameters, fakes.whole])
+    *grads, through = gradients(loss, [*parameters, fakes.whole])
     said = {name: float(part.detach()) for name, part in parts.items()}
     said["loss_generator"] = float(loss.detach())
     if adversarial:
         said["through"] = float(through.norm())
     if pressure is not None and spec.beta:
-        attack = pressure.loss(pressed(generator, batch, spec, draws, pressure))
-        grads, said["weight_attack"] = _combined(grads, _gradients(attack, parameters), spec.beta)
+        attack = pressure.loss(pressed(generator, batch.whole, spec, draws, pressure))
+        grads, said["weight_attack"] = combined(grads, gradients(attack, parameters), spec.beta)
         said["loss_attack"] = float(attack.detach())
-    said["gradient_generator"] = _step(optimiser, parameters, grads)
+    said["gradient_generator"] = stepped(optimiser, parameters, grads)
     return said
 
 
+class _Draws(Protocol):
+    @property
+    def noise(self) -> int: ...
+
+    @property
+    def temperature(self) -> float: ...
+
+
 def pressed(
-    generator: Generator, batch: Batch, spec: InterestGan, draws: torch.Generator,
-    pressure: Pressure,
-) -> Tensor:  # fmt: skip
-    """(P, I) free draws for users of the batch, targets added."""
-    rows = torch.randint(len(batch.seen), (pressure.profiles,), generator=draws)
+    generator: Speaks, whole: Tensor, spec: _Draws, draws: torch.Generator, pressure: Pressure
+) -> Tensor:
+    """(P, I) free draws for users with the items `whole` (B, I), targets added."""
+    rows = torch.randint(len(whole), (pressure.profiles,), generator=draws)
     noise = torch.randn((pressure.profiles, spec.noise), generator=draws)
     targets = torch.as_tensor(pressure.targets)
-    never = torch.zeros(batch.seen.shape[1], dtype=torch.bool)
+    never = torch.zeros(whole.shape[1], dtype=torch.bool)
     never[targets] = True
-    logits = generator(batch.whole[rows], noise, never)
+    logits = generator(whole[rows], noise, never)
     count = torch.full((pressure.profiles,), max(pressure.length - len(targets), 0))
     drawn = top_k(logits + gumbel(tuple(logits.shape), draws), count, spec.temperature)
     return torch.where(never, torch.ones(()), drawn)
@@ -242,7 +254,7 @@ def step_seed(seed: int, what: str, step: int, turn: int = 0) -> torch.Generator
     return torch.Generator().manual_seed(derive(seed, "interest-gan", what, step, turn))
 
 
-def _gradients(loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
+def gradients(loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     """Zeros where the loss does not depend on an input, or the input on nothing."""
     wanted = [t for t in inputs if t.requires_grad]
     found: dict[int, Tensor | None] = {}
@@ -253,7 +265,7 @@ def _gradients(loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     return [torch.zeros_like(t) if g is None else g for t, g in zip(inputs, given, strict=True)]
 
 
-def _combined(
+def combined(
     grads: Sequence[Tensor], attack: Sequence[Tensor], beta: float
 ) -> tuple[list[Tensor], float]:
     """Both gradients, the attack's scaled to `beta` times the other's length; and by how much."""
@@ -262,7 +274,7 @@ def _combined(
     return [g + weight * a for g, a in zip(grads, attack, strict=True)], weight
 
 
-def _step(
+def stepped(
     optimiser: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], grads: Sequence[Tensor]
 ) -> float:
     """One clipped step; gives the norm before clipping. A norm that is not finite steps not."""

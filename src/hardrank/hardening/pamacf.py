@@ -36,6 +36,12 @@ class PamaCF:
     sites of a network are tables, where a row moves alike for everybody; so an item's row gets
     the mean m(u) over the comparisons of the batch in which it stands. `user-adaptive` with
     the rule `embedding` is the sigmoid with items that all move by `radius`.
+
+    Advice: from the first step a large radius drowns vectors that have just been drawn, and the
+    model learns popularity only (from 0.3 of the mean length on with `bpr-mf`). Begin plainly,
+    as the authors do (`weight_schedule` of `phases`), and give training more patience: it is
+    slower. Epochs of the plain stretch are never kept; of the others training keeps the one that
+    validates best on clean data, which may be the first: read `best_epoch` in its record.
     """
 
     sites: ClassVar[tuple[Site, ...]] = ("user-vectors", "item-vectors")

@@ -1,7 +1,7 @@
 """How a weight, a radius or a number of steps changes while training goes on."""
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Gt, Le, Len
 from pydantic import Field, model_validator
@@ -15,6 +15,8 @@ __all__ = ["Constant", "Phase", "Phases", "Ramp", "Schedule"]
 class Constant:
     """The full value from the first step on."""
 
+    begins: ClassVar[float] = 0.0
+    """Share of training that is over when the value first leaves 0."""
     kind: Literal["constant"] = "constant"
 
     def at(self, progress: float) -> float:
@@ -30,6 +32,8 @@ class Ramp:
     number of steps grows at plateaus, here the value itself grows with time.
     """
 
+    begins: ClassVar[float] = 0.0
+    """It leaves 0 at the second step."""
     kind: Literal["ramp"] = "ramp"
     start_share: Share = 0.0
     """Share of the full value at the first step."""
@@ -78,6 +82,12 @@ class Phases:
         if ends[-1] != 1 or any(end >= later for end, later in pairwise(ends)):
             raise ValueError(f"`until` must rise from phase to phase and end at 1 (is {ends})")
         return self
+
+    @property
+    def begins(self) -> float:
+        """Share of training that is over when the first stretch above 0 begins; 0 without one."""
+        first = next((n for n, phase in enumerate(self.phases) if phase.share > 0), 0)
+        return self.phases[first - 1].until if first else 0.0
 
     def at(self, progress: float) -> float:
         """The share of the full value at `progress`, the share of training already done."""

@@ -46,6 +46,8 @@ class UserAdaptive:
 
     On sequence models e(u) is the vectors of the user's history: the mean of their squared
     lengths.
+
+    Advice on warm-up and patience: see `pama-cf`.
     """
 
     kind: Literal["user-adaptive"] = "user-adaptive"

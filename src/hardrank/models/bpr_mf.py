@@ -13,6 +13,7 @@ from hardrank.context import RunContext, derive
 from hardrank.data import Dataset, Holdout
 from hardrank.errors import Unsupported
 from hardrank.models.bpr.fitting import check_pairs, pair_fingerprint, train_pairs, triples_of
+from hardrank.models.bpr.negatives import Negatives, UniformNegatives
 from hardrank.models.bpr.network import BprNetwork
 from hardrank.models.bpr.recommender import BprMfRecommender
 from hardrank.models.common import entry
@@ -28,8 +29,8 @@ class BprMf:
     """score(u, i) = p_u . q_i + b_i, with -ln sigmoid(score(u, i) - score(u, j)) minimised.
 
     Rendle et al., UAI 2009, arXiv:1205.2618, sections 4 and 5 (i an item of u, j uniform
-    among the others). Ours takes Adam over mini-batches instead of single-sample steps.
-    Order within a history and text are not read.
+    among the others, unless `negatives` says more). Ours takes Adam over mini-batches instead
+    of single-sample steps. Order within a history and text are not read.
     """
 
     kind: Literal["bpr-mf"] = "bpr-mf"
@@ -45,6 +46,8 @@ class BprMf:
     """Weight of half the squared L2 norm of the factors and biases in a batch, per event."""
     patience: Count = 10
     """Epochs without a better validation NDCG@10 before training stops."""
+    negatives: Negatives = UniformNegatives()
+    """Whence the item j of each comparison."""
 
     def fit(
         self,
@@ -67,7 +70,8 @@ class BprMf:
         network = BprNetwork(*weights, penalty=self.penalty)
         check_pairs(self, objective, network)
         train_pairs(
-            self, network, triples, run=run, valid=valid, objective=objective,
+            self, network, triples, scores=network.pair_scores, run=run, valid=valid,
+            objective=objective,
             ranking=lambda: _with_weights_of(network, model),
             fingerprint=pair_fingerprint(
                 self, train, run, valid=valid, objective=objective, start=start

@@ -12,6 +12,7 @@ from hardrank.context import RunContext, derive
 from hardrank.data import Dataset, Holdout
 from hardrank.errors import Unsupported
 from hardrank.models.bpr.fitting import check_pairs, pair_fingerprint, train_pairs, triples_of
+from hardrank.models.bpr.negatives import Negatives, UniformNegatives
 from hardrank.models.common import entry
 from hardrank.models.graph.edges import normalised
 from hardrank.models.graph.network import GraphNetwork
@@ -30,9 +31,9 @@ class LightGcn:
         (e_u, e_i) = mean over k = 0 .. layers of S^k (x_u, x_i), S = D^-1/2 A D^-1/2
 
     of the graph A of training events and learned x. He et al., SIGIR 2020, arXiv:2002.02126,
-    equations 3 to 8 and 15, i an item of u, j uniform among the others. The `weight` of an
-    event weighs its edge; as a comparison each event counts alike. Order within a history and
-    text are not read.
+    equations 3 to 8 and 15, i an item of u, j uniform among the others,
+    unless `negatives` says more. The `weight` of an event weighs its edge; as a comparison each
+    event counts alike. Order within a history and text are not read.
     """
 
     kind: Literal["light-gcn"] = "light-gcn"
@@ -50,6 +51,8 @@ class LightGcn:
     """Weight of half the squared L2 norm of the learned vectors in a batch, per event."""
     patience: Count = 10
     """Epochs without a better validation NDCG@10 before training stops."""
+    negatives: Negatives = UniformNegatives()
+    """Whence the item j of each comparison."""
 
     def fit(
         self,
@@ -74,7 +77,8 @@ class LightGcn:
         )  # fmt: skip
         check_pairs(self, objective, network)
         train_pairs(
-            self, network, triples, run=run, valid=valid, objective=objective,
+            self, network, triples, scores=network.pair_scores, run=run, valid=valid,
+            objective=objective,
             ranking=lambda: _ranking(network, train),
             fingerprint=pair_fingerprint(
                 self, train, run, valid=valid, objective=objective, start=start

@@ -68,7 +68,9 @@ def _exposure(read: Poisoning) -> Html:
              "shift", signed(lambda v: plain(v, 3))),
         grid(read, f"T-NDCG@{k}: place of the target in those lists", "target-ndcg",
              f"target_ndcg@{k}", decimal),
-        grid(read, "Success: share of targets that enter enough lists and did not before",
+        grid(read, "Success: share of targets that leave all but few lists, having stood in more"
+             if read.demote else
+             "Success: share of targets that enter enough lists and did not before",
              "promotion", "asr", percent),
     ]  # fmt: skip
     return section(
@@ -105,7 +107,8 @@ def _compared(read: Poisoning) -> Html | None:
         for t in read.strongest_first if t in trials
     ]  # fmt: skip
     named = [f"{victim}/against {metric.partition('(')[2][:-1]}" for victim, metric in heads]
-    caption = f"Gain in T-HR@{read.k} beyond the simple attacks, without defence"
+    won = "Loss of" if read.demote else "Gain in"
+    caption = f"{won} T-HR@{read.k} beyond the simple attacks, without defence"
     return wide(caption, subject_head("attack", named), body)
 
 
@@ -125,14 +128,18 @@ def _defences(read: Poisoning) -> Html | None:
             name = tag("th", shown, knows if trial != "all attacks" else None, scope="row")
             body.append(tag("tr", name, [number_cell(f, percent) for f in wanted]))
     lead = (
-        "Against an attacker who picks the strongest attack for each target; who knows the "
+        "Against an attacker who picks the strongest attack for each target"
+        f"{', the one that leaves least' if read.demote else ''}; who knows the "
         "defence may also use the adaptive ones. A detector never met the family of the attack "
         "that it is asked about; the adaptive attacker has the one that met them all."
     )
-    heads = ["arm and attacker", f"T-HR@{read.k}", "gain taken away", "price in NDCG@10"]
+    effect = "loss given back" if read.demote else "gain taken away"
+    heads = ["arm and attacker", f"T-HR@{read.k}", effect, "price in NDCG@10"]
+    undone = "loss of T-HR@{} that the defence gives back" if read.demote else (
+        "gain (T-HR@{}) that the defence takes away")  # fmt: skip
     effects = grid(
-        read, f"Share of each attack's gain (T-HR@{read.k}) that the defence takes away",
-        "promotion", f"defence_effect@{read.k}", percent,
+        read, f"Share of each attack's {undone.format(read.k)}", "promotion",
+        f"defence_effect@{read.k}", percent,
     )  # fmt: skip
     head = [tag("tr", [tag("th", h, scope="col") for h in heads])]
     made = wide("Worst cases", head, body) if body else None

@@ -54,7 +54,7 @@ def _effort(read: Poisoning) -> str:
 
 def _won(read: Poisoning) -> str:
     rows = _undefended(read)
-    rows.sort(key=lambda f: (f.value or 0) * (1 if read.demote else -1))
+    rows.sort(key=lambda f: -_moved_by(read, f))
     if not rows:
         return ""
     first = f"Undefended, {_moved(read, rows[0])}"
@@ -64,12 +64,22 @@ def _won(read: Poisoning) -> str:
     return f"{first}; {last}."
 
 
+def _moved_by(read: Poisoning, f: Finding) -> float:
+    """What an attacker has of it: exposure after a promotion, exposure lost in a demotion."""
+    after, before = f.value or 0.0, read.before(f)
+    return after if not read.demote or before is None else before - after
+
+
 def _moved(read: Poisoning, f: Finding, *, least: bool = False) -> str:
     victim, start = f.subject.partition("/")[0], read.before(f)
     trials = [g.trial for g in read.of(subject=f.subject, audit=f.audit, metric=f.metric)]
     name = attack_name(f.trial, trials)
     assert f.value is not None
     span = f"{'' if start is None else f'from {percent(start)} '}to {percent(f.value)}"
+    if read.demote and _moved_by(read, f) <= 0:
+        return f"{victim}, where none lowers them: {span} under {name}" if least else (
+            f"no attack lowers the targets on any victim: on {victim} {span} of those lists "
+            f"under {name}")  # fmt: skip
     if least:
         return f"{victim}, {span} under {name}"
     return f"{name} moves the targets on {victim} {span} of those lists"
@@ -80,8 +90,9 @@ def _gave_back(read: Poisoning) -> str:
     if not parts:
         return ""
     shown, left = parts[:4], len(parts) - 4
+    won = "takes away, defences give back" if read.demote else "gains, defences take away"
     return (
-        "Of what the strongest attack on each target gains, defences take away: "
+        f"Of what the strongest attack on each target {won}: "
         f"{listed(shown)}{f'; {left} more are below' if left > 0 else ''}."
     )
 

@@ -9,6 +9,7 @@ from hardrank.reports.evidence import CONTROL, HARDENED
 from hardrank.reports.layout import figure, note, section, table
 from hardrank.reports.markup import Html, tag
 from hardrank.reports.numbers import count, decimal, percent, relative, signed
+from hardrank.reports.retraining_growth import growth_section
 from hardrank.reports.scales import Linear
 from hardrank.reports.svg import bottom_axis, chart, left_axis, line, mark, text
 
@@ -33,7 +34,7 @@ def retraining_page(
     return document(
         name, "Hardrank retraining", f"compared with the bundle {facts['champion'][:12]}",
         _verdict(bool(facts["promote"]), reasons), _figures(facts), _exposure(facts, moved),
-        _screen(facts), synthetic=synthetic, style=_STYLE,
+        growth_section(facts.get("growth")), _screen(facts), synthetic=synthetic, style=_STYLE,
         footer="Made by Hardrank; the same figures are in spec.json.",
     )  # fmt: skip
 

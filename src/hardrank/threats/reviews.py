@@ -5,6 +5,7 @@ log of events. Models that read reviews as item text are reached by it, others a
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -17,10 +18,17 @@ from hardrank.errors import DataError, FoulPlay, Unsupported
 from hardrank.threats.court import label
 from hardrank.threats.match import Match
 from hardrank.threats.model import Budget, Demote, Promote, ThreatModel, aim_at
-from hardrank.types import GoalKind, Ints, LogKnowledge, Share, Surface
+from hardrank.types import Floats, GoalKind, Ints, LogKnowledge, Share, Surface
 from hardrank.wording import split
 
-__all__ = ["Opinion", "ReviewAttack", "ReviewView", "check_reviews", "play_reviews"]
+__all__ = [
+    "Opinion",
+    "ReviewAttack",
+    "ReviewScorer",
+    "ReviewView",
+    "check_reviews",
+    "play_reviews",
+]
 
 _CLEAR: Share = 0.25
 """Praise has stars in the uppermost quarter of the scale, blame in the lowest: of 1 to 5 stars
@@ -38,12 +46,29 @@ class Opinion:
     time: int | None = None
 
 
-class ReviewView:
-    """Sees what every visitor sees: the catalogue, the bestsellers, and all reviews."""
+class ReviewScorer(Protocol):
+    """A fitted detector of fake reviews."""
 
-    def __init__(self, train: Dataset, target: int, run: RunContext | None = None) -> None:
+    def score(self, texts: Sequence[str]) -> Floats:
+        """(N,) higher is more suspicious."""
+        ...
+
+
+class ReviewView:
+    """Sees what every visitor sees: the catalogue, the bestsellers, and all reviews. An adaptive
+    writer knows the defence, too: `detector` is then the very one that the shop uses."""
+
+    def __init__(
+        self,
+        train: Dataset,
+        target: int,
+        run: RunContext | None = None,
+        detector: ReviewScorer | None = None,
+    ) -> None:
         self.target: int = target
         """Item row under attack."""
+        self.detector: ReviewScorer | None = detector
+        """The shop's; None where the writer does not know it."""
         self.run: RunContext = run or RunContext()
         self.items: pl.DataFrame = train.items
         """The public catalogue."""
@@ -114,12 +139,14 @@ def play_reviews(
     target: str,
     seed: int = 0,
     run: RunContext | None = None,
+    detector: ReviewScorer | None = None,
 ) -> Match:
     """One attack on one target item; `Match.words` counts all words of its reviews.
 
-    train: what is public, so no held-out review. All randomness follows from (seed, attack,
-    target). Raises `FoulPlay` where a review breaks the rules, `Unsupported` when the threat
-    does not let this attack play, `DataError` for an item that the log does not know.
+    train: what is public, so no held-out review. detector: the shop's, for a writer who knows
+    it. All randomness follows from (seed, attack, target). Raises `FoulPlay` where a review
+    breaks the rules, `Unsupported` when the threat does not let this attack play, `DataError`
+    for an item that the log does not know.
     """
     if target not in train.item_rows:
         raise DataError(f"{train.name}: unknown target item '{target}'", remedy="check the ids")
@@ -127,7 +154,7 @@ def play_reviews(
     if not isinstance(goal, Promote | Demote):
         raise Unsupported(f"fake reviews promote or demote an item; the goal is '{goal.kind}'")
     _refuse(attack, threat)
-    view = ReviewView(train, train.item_rows[target], run)
+    view = ReviewView(train, train.item_rows[target], run, detector)
     rng = np.random.default_rng(derive(seed, label(attack), target))
     before, started = train.fingerprint, time.perf_counter()
     patch = attack(view, aim_at(goal, target), threat.budget, rng)

@@ -16,7 +16,7 @@ from hardrank.errors import Unsupported
 from hardrank.training.average import Average
 from hardrank.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from hardrank.training.finite import Position, gradient_norm
-from hardrank.training.objective import Objective, Plain, Step
+from hardrank.training.objective import Objective, Plain, Step, begins
 from hardrank.training.options import Training
 from hardrank.training.record import Record
 from hardrank.training.stops import StopRule, value_of, why_stop
@@ -60,6 +60,9 @@ def train(
     All randomness of a step is seeded from (run.seed, epoch, step), so an objective that
     draws numbers does not change the dropout of later steps, and a run that was killed and
     started again in the same `run.folder` ends with the same weights to the last bit.
+
+    An epoch that began while the objective was still plain training (see
+    `hardrank.training.objective.begins`) is never the best one: it would undo the objective.
 
     Raises `Diverged` at the step that would make a weight infinite or NaN; the folder keeps
     the last good epoch. Raises `Unsupported` for `keep = "robust"` without a robust error and
@@ -126,7 +129,8 @@ def train(
                 with average.installed():
                     row |= validate()
                     value = value_of(row, options)
-                    if progress.best_value is None or value > progress.best_value:
+                    counts = epoch / options.epochs >= begins(objective) - 1e-9
+                    if counts and (progress.best_value is None or value > progress.best_value):
                         progress.best_value, progress.best_epoch = value, progress.epoch
                         best = {k: v.detach().clone() for k, v in network.state_dict().items()}
             row["seconds"] = time.monotonic() - started

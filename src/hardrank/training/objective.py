@@ -16,9 +16,13 @@ __all__ = [
     "PredictiveNetwork",
     "Step",
     "TrainableNetwork",
+    "begins",
     "bound_objective",
     "check_objective",
 ]
+
+_SCHEDULES = ("weight_schedule", "radius_schedule")
+"""Attributes of objectives that change while training goes on."""
 
 
 class TrainableNetwork(Protocol):
@@ -122,6 +126,13 @@ def bound_objective(
     """
     bound = getattr(objective, "bound", None)
     return objective if bound is None else bound(users=users, items=items)
+
+
+def begins(objective: Objective) -> float:
+    """Share of training before which the objective is plain training, since the schedule of
+    its weight or radius is 0 until then; 0 for an objective without schedules."""
+    schedules = (getattr(objective, name, None) for name in _SCHEDULES)
+    return max((float(s.begins) for s in schedules if s is not None), default=0.0)
 
 
 def check_objective(objective: Objective | None, network: TrainableNetwork) -> None:

@@ -39,7 +39,8 @@ class Training:
     when hardening that is the least hardened one. `robust`: of the epoch with the lowest
     validation error under attack, before the model over-fits to its attack (Rice et al., ICML
     2020, arXiv:2002.11569): under the objective's own attack, under PGD where that takes a
-    single step or none, and for plain training under PGD at radius 0.05."""
+    single step or none, and for plain training under PGD at radius 0.05. Epochs that began
+    before a schedule of the objective left 0 are plain training, and never chosen."""
     average: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Decay of a running mean of the weights over steps, e.g. 0.999; the mean is validated and
     kept in their place. 0 takes the weights themselves."""

@@ -7,6 +7,9 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
+from hardrank.attacks.profiles.evasive_profiles import EvasiveProfiles
+from hardrank.attacks.profiles.few_profiles import FewProfiles
+from hardrank.attacks.profiles.helped_profiles import HelpedProfiles
 from hardrank.attacks.profiles.obfuscated import Obfuscated
 from hardrank.attacks.profiles.plain import PLAIN, PlainAttack, PlainUnion
 from hardrank.attacks.profiles.rehearsed import Rehearsed
@@ -14,6 +17,9 @@ from hardrank.attacks.profiles.rehearsed import Rehearsed
 __all__ = [
     "PLAIN",
     "PROFILE_ATTACKS",
+    "EvasiveProfiles",
+    "FewProfiles",
+    "HelpedProfiles",
     "Obfuscated",
     "PlainAttack",
     "PlainUnion",
@@ -22,7 +28,7 @@ __all__ = [
     "Rehearsed",
 ]
 
-ProfileUnion = PlainUnion | Obfuscated | Rehearsed
+ProfileUnion = PlainUnion | Obfuscated | FewProfiles | HelpedProfiles | Rehearsed | EvasiveProfiles
 
 ProfileAttackSpec = Annotated[ProfileUnion, Field(discriminator="kind")]
 """What `attacks = [{ kind = "..." }]` of a poisoning experiment can spell."""

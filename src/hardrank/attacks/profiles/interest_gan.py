@@ -1,21 +1,19 @@
 """Profiles of an interest GAN that has a surrogate recommender in its loss."""
 
 from dataclasses import replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from hardrank.attacks.profiles.parts import Draft, Manner, limits, rated, written
-from hardrank.context import RunContext
-from hardrank.data import Dataset, Patch
-from hardrank.generators.interest_gan import InterestGan
-from hardrank.surrogates import EaseSurrogate, Surrogate, SurrogateSpec
+from hardrank.attacks.profiles.generated import ROUND, generated
+from hardrank.attacks.profiles.parts import Manner
+from hardrank.data import Patch
+from hardrank.generators.interest_gan import InterestGan, Slim
+from hardrank.surrogates import EaseSurrogate, SurrogateSpec
 from hardrank.threats import Budget, Demote, Promote
 from hardrank.threats.log import LogView
 from hardrank.types import (
     GoalKind,
-    Ints,
     LogKnowledge,
     Natural,
     NonNegative,
@@ -25,14 +23,7 @@ from hardrank.types import (
     spec,
 )
 
-if TYPE_CHECKING:
-    from hardrank.generators.interest_generator import InterestGenerator
-
 __all__ = ["InterestGanProfiles"]
-
-_ROUND = 10
-"""Steps between two looks at the health of a generator that learns to promote: a steep aim
-makes all profiles alike, and then the last good ones are taken."""
 
 
 @spec
@@ -66,6 +57,9 @@ class InterestGanProfiles:
     keep: Share | None = None
     """Share of a real user's items that stay in each profile; None draws all of them. The more
     stay, the more a profile looks real and the less it promotes."""
+    distilled: Slim | None = None
+    """Sizes that the generator is distilled to once it is aimed; None draws from it as it is.
+    To train a small one from the start, say `slim` in `gan`."""
     manner: Manner = Manner()
     """Where the target stands, and when it all happens."""
 
@@ -73,57 +67,14 @@ class InterestGanProfiles:
         self, view: LogView, goal: Promote | Demote, budget: Budget, rng: np.random.Generator
     ) -> Patch:
         """Raises `DataError` for a log with fewer than two users of two different items."""
-        profiles, most = limits(budget)
-        length = min(most, view.items.height) - len(view.targets)
-        if length < 1:
-            return written(view, goal, budget, rng, fill=lambda *_: _nothing(), manner=self.manner)
-        model = self._aimed(view, profiles, length, rng)
-        histories = view.train.histories()
-        users = rng.choice(np.flatnonzero(histories.lengths >= 2), size=profiles)
-        drawn = model.sample(
-            histories.take(users), rng, length=length, keep=self.keep, never=view.targets
-        )
-
-        def fill(n: int, size: int) -> Draft:
-            rows = rng.permutation(drawn[n][:size])
-            return Draft(rows=rows, ratings=rated(view, rows, rng, by_item=True))
-
-        return written(view, goal, budget, rng, fill=fill, manner=self.manner)
-
-    def _aimed(
-        self, view: LogView, profiles: int, length: int, rng: np.random.Generator
-    ) -> "InterestGenerator":
-        """The generator after its steps towards the targets."""
-        from hardrank.generators.pressure import Promotion
-
-        folder = None if view.run.folder is None else view.run.folder / "interest-gan"
-        run = RunContext(seed=view.run.seed, folder=folder, progress=view.run.progress)
         plain = replace(
             self.gan, steps=self.pretraining, warmup=min(self.gan.warmup, self.pretraining)
         )
-        model = _plain(view.train, plain, run)
-        pressure = Promotion(
-            surrogate=_surrogate(view.train, self.surrogate, view.run.seed),
-            targets=view.targets, profiles=profiles, length=length + len(view.targets),
-        ) if self.beta else None  # fmt: skip
-        how = replace(
-            self.gan, steps=self.steps, warmup=0, every=_ROUND, patience=0, average=0.0,
+        aimed = replace(
+            self.gan, steps=self.steps, warmup=0, every=ROUND, patience=0, average=0.0,
             beta=self.beta, learning_rate=self.learning_rate, alarms="stop",
         )  # fmt: skip
-        seed = int(rng.integers(2**62))
-        return how.fit(view.train, RunContext(seed=seed), pressure=pressure, start=model)
-
-
-def _nothing() -> Draft:
-    rows: Ints = np.zeros(0, dtype=np.int64)
-    return Draft(rows=rows, ratings=np.zeros(0, dtype=np.float32))
-
-
-@lru_cache(maxsize=2)  # minutes, and asked again for each target of one log
-def _plain(train: Dataset, gan: InterestGan, run: RunContext) -> "InterestGenerator":
-    return gan.fit(train, run)
-
-
-@lru_cache(maxsize=2)
-def _surrogate(train: Dataset, how: SurrogateSpec, seed: int) -> Surrogate:
-    return how.fit(train, RunContext(seed=seed))
+        return generated(
+            view, goal, budget, rng, plain=plain, aimed=aimed, surrogate=self.surrogate,
+            keep=self.keep, manner=self.manner, distilled=self.distilled,
+        )  # fmt: skip

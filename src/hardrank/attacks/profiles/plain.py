@@ -10,10 +10,12 @@ from hardrank.attacks.profiles.bandwagon import Bandwagon
 from hardrank.attacks.profiles.copy_profile import CopyProfile
 from hardrank.attacks.profiles.crafted_profiles import CraftedProfiles
 from hardrank.attacks.profiles.interest_gan import InterestGanProfiles
+from hardrank.attacks.profiles.interest_vae import InterestVaeProfiles
 from hardrank.attacks.profiles.leg_up import LegUp
 from hardrank.attacks.profiles.love_hate import LoveHate
 from hardrank.attacks.profiles.mixed_copy import MixedCopy
 from hardrank.attacks.profiles.pga import Pga
+from hardrank.attacks.profiles.policy_profiles import PolicyProfiles
 from hardrank.attacks.profiles.popular_fillers import PopularFillers
 from hardrank.attacks.profiles.power_users import PowerUsers
 from hardrank.attacks.profiles.random_profiles import RandomProfiles
@@ -31,9 +33,11 @@ PlainUnion = (
     | CraftedProfiles
     | LegUp
     | InterestGanProfiles
+    | InterestVaeProfiles
     | LoveHate
     | MixedCopy
     | Pga
+    | PolicyProfiles
     | PopularFillers
     | PowerUsers
     | RandomProfiles

@@ -4,12 +4,15 @@ from typing import Annotated
 
 from pydantic import Field
 
+from hardrank.attacks.reviews.evasive_reviews import EvasiveReviews
 from hardrank.attacks.reviews.language_model_reviews import LanguageModelReviews
+from hardrank.attacks.reviews.plain import PLAIN_WRITERS, PlainUnion
 from hardrank.attacks.reviews.rewritten_reviews import RewrittenReviews
 from hardrank.attacks.reviews.template_reviews import TemplateReviews
 
 __all__ = [
     "REVIEW_ATTACKS",
+    "EvasiveReviews",
     "LanguageModelReviews",
     "ReviewAttackSpec",
     "ReviewUnion",
@@ -17,8 +20,8 @@ __all__ = [
     "TemplateReviews",
 ]
 
-REVIEW_ATTACKS: tuple[type, ...] = (LanguageModelReviews, RewrittenReviews, TemplateReviews)
+REVIEW_ATTACKS: tuple[type, ...] = (*PLAIN_WRITERS, EvasiveReviews)
 
-ReviewUnion = LanguageModelReviews | RewrittenReviews | TemplateReviews
+ReviewUnion = PlainUnion | EvasiveReviews
 ReviewAttackSpec = Annotated[ReviewUnion, Field(discriminator="kind")]
 """What an experiment file may spell; `kind` chooses."""

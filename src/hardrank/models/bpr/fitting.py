@@ -10,7 +10,8 @@ from hardrank.context import RunContext
 from hardrank.data import Dataset, Holdout
 from hardrank.errors import DataError, Unsupported
 from hardrank.files import digest_bytes
-from hardrank.models.bpr.triples import BprBatch, Triples
+from hardrank.models.bpr.negatives import Negatives
+from hardrank.models.bpr.triples import BprBatch, PairScores, Triples
 from hardrank.models.common import holdout_ndcg
 from hardrank.recommender import Recommender
 from hardrank.training import Objective, Training, check_objective
@@ -34,6 +35,8 @@ class PairSpec(Protocol):
     def learning_rate(self) -> float: ...
     @property
     def patience(self) -> int: ...
+    @property
+    def negatives(self) -> Negatives: ...
 
 
 def triples_of(train: Dataset) -> Triples:
@@ -49,6 +52,7 @@ def train_pairs(
     network: nn.Module,
     triples: Triples,
     *,
+    scores: PairScores,
     ranking: Callable[[], Recommender],
     run: RunContext,
     fingerprint: str,
@@ -56,10 +60,11 @@ def train_pairs(
     objective: Objective | None,
 ) -> None:
     """In place, up to the epoch with the best NDCG@10 of `ranking()` on `valid`, or to the
-    last one without `valid`."""
+    last one without `valid`. scores: of the network as it stands, to choose negatives by."""
+    candidates = spec.negatives.sampler(triples, run)
 
     def batches(order: np.random.Generator) -> Iterator[BprBatch]:
-        return triples.batches(spec.batch_size, order)
+        return triples.batches(spec.batch_size, order, candidates=candidates, scores=scores)
 
     def validate() -> Mapping[str, float]:
         assert valid is not None

@@ -51,6 +51,11 @@ class BprNetwork(nn.Module):
             bias = self.biases[batch.liked] - self.biases[batch.other]
             return -F.logsigmoid(self._margin((u, i, j), bias, batch, {}))
 
+    def pair_scores(self, users: Tensor, items: Tensor) -> Tensor:
+        """(B,) users, (B, M) items -> (B, M), without a gradient."""
+        with torch.no_grad():
+            return (self.users[users][:, None] * self.factors[items]).sum(2) + self.biases[items]
+
     def clean(self, site: Site, batch: BprBatch) -> Tensor:
         return (self.users if site == "user-vectors" else self.factors).detach()
 

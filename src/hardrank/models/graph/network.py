@@ -56,6 +56,12 @@ class GraphNetwork(nn.Module):
         with torch.no_grad():
             return -F.logsigmoid(self._margin(batch, {}))
 
+    def pair_scores(self, users: Tensor, items: Tensor) -> Tensor:
+        """(B,) users, (B, M) items -> (B, M), without a gradient."""
+        with torch.no_grad():
+            left, right = self.tables()
+            return (left[users][:, None] * right[items]).sum(2)
+
     def clean(self, site: Site, batch: BprBatch) -> Tensor:
         with torch.no_grad():
             return self.tables()[0 if site == "user-vectors" else 1]

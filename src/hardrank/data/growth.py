@@ -1,0 +1,152 @@
+"""A cap on how much new users may move one item before training reads their events.
+
+A detector of users is passed by whoever looks like a person. What targeted poison cannot
+hide is its aim: many new users who name one item that few named before, or rate it as few did.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardrank.data.affinity import affinity
+from hardrank.data.dataset import Dataset
+from hardrank.data.filtering import Filtered, drop_events
+from hardrank.errors import DataError
+
+__all__ = ["allowed", "growth_capped", "surplus"]
+
+Mask = NDArray[np.bool_]
+Doubles = NDArray[np.float64]
+Rows = NDArray[np.int64]
+_PRIOR = 5.0
+"""Ratings that each item and each user is believed to have had already, at the mean."""
+
+
+def allowed(dataset: Dataset, newcomers: Mask, slack: float) -> Doubles:
+    """(I,) events that new users may give an item: what they would if they chose as earlier
+    users did, and `slack` standard deviations of a Poisson count, and two.
+
+    With n_i the earlier events of an item, n all of them, I items and m the events of the
+    newcomers: l = m (n_i + 1) / (n + I), and ceil(l + slack * sqrt(l) + 2).
+    """
+    usual = _usual(dataset, _new(dataset, newcomers))
+    return np.asarray(np.ceil(usual + slack * np.sqrt(usual) + 2), dtype=np.float64)
+
+
+def surplus(dataset: Dataset, newcomers: Mask) -> Doubles:
+    """(E,) how much better each event rates its item than earlier users did, by the habits of
+    its own user; 0 without a rating.
+
+    With mu the mean of the earlier ratings, m_i = (sum of item i's earlier ratings + 5 mu) /
+    (n_i + 5), b_u the sum of r - m_i over user u's ratings over their number + 5:
+    r - m_i - b_u. So a user who blames all else to make his praise count is seen.
+    """
+    users, items = dataset.events["user"].to_numpy(), dataset.event_items
+    given = dataset.events["rating"].cast(float).fill_null(np.nan).to_numpy()
+    known, early = ~np.isnan(given), ~_new(dataset, newcomers)
+    ratings, base = np.where(known, given, 0.0), known & early
+    mean = ratings[base].mean() if base.any() else 0.0
+    sums = np.bincount(items[base], weights=ratings[base], minlength=dataset.n_items)
+    means = (sums + _PRIOR * mean) / (np.bincount(items[base], minlength=dataset.n_items) + _PRIOR)
+    apart = np.where(known, ratings - means[items], 0.0)
+    sums = np.bincount(users, weights=apart, minlength=dataset.n_users)
+    habit = sums / (np.bincount(users[known], minlength=dataset.n_users) + _PRIOR)
+    return np.where(known, apart - habit[users], 0.0)
+
+
+def growth_capped(
+    dataset: Dataset, newcomers: Mask, rng: np.random.Generator, *, slack: float = 3.0
+) -> Filtered:
+    """Without the events of new users beyond what each item is allowed.
+
+    In a log with ratings, the sum of an item's `surplus` over the new events stays within
+    slack * s * sqrt(l), where s is the root mean square of the surplus of earlier events and l
+    is that of `allowed`: of what is too much, the highest praise goes first, or the worst blame.
+    Then the count: `allowed`. Those whose users' other events speak best for the item stay
+    (`data.affinity`; ties by lot), so that nobody drives out an item's real audience with
+    events made up at random. Both again, until both hold.
+
+    newcomers: (U,) True for users who joined after the log was last trusted. slack: at least
+    0; the higher, the fewer honest events go and the more a poisoner may do. New items and
+    hits grow as poison does: their events go, too. Raises `DataError` for another length or a
+    negative slack.
+    """
+    if newcomers.shape != (dataset.n_users,) or newcomers.dtype != np.bool_:
+        raise DataError(f"{dataset.name}: expected a mask of {dataset.n_users} users")
+    if not slack >= 0:
+        raise DataError(f"slack must be at least 0 (is {slack})")
+    most, worth = allowed(dataset, newcomers, slack), surplus(dataset, newcomers)
+    room = _room(dataset, newcomers, worth, slack)
+    queue, before = _Queue.of(dataset, newcomers, most, rng), -1
+    while before != queue.events.size:
+        before = queue.events.size
+        for gain in (worth, -worth):
+            queue = queue.without(_too_much(queue, gain[queue.events], room))
+        queue = queue.without(queue.place >= most[queue.items])
+    flagged = _new(dataset, newcomers)
+    flagged[queue.events] = False
+    return drop_events(dataset, flagged)
+
+
+def _room(dataset: Dataset, newcomers: Mask, worth: Doubles, slack: float) -> Doubles:
+    """(I,) the most that the surplus of new events may add up to, either way."""
+    new = _new(dataset, newcomers)
+    early = worth[~new & dataset.events["rating"].is_not_null().to_numpy()]
+    if not early.size:  # nothing says how far people differ
+        return np.full(dataset.n_items, np.inf)
+    spread = float(np.sqrt(np.mean(early**2)))
+    return np.asarray(slack * spread * np.sqrt(_usual(dataset, new)))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Queue:
+    """Events of new users, item after item, those first that are kept longest."""
+
+    events: Rows
+    items: Rows
+
+    @classmethod
+    def of(
+        cls, dataset: Dataset, newcomers: Mask, most: Doubles, rng: np.random.Generator
+    ) -> "_Queue":
+        """most: (I,) of each item; only where there are more does the order matter."""
+        events = rng.permutation(np.flatnonzero(_new(dataset, newcomers)))
+        items = dataset.event_items[events]
+        crowded = (np.bincount(items, minlength=dataset.n_items) > most)[items]
+        fit = np.zeros(events.size)
+        fit[crowded] = affinity(dataset, ~newcomers, events[crowded])
+        order = np.lexsort((-fit, items))
+        return cls(events=events[order], items=items[order])
+
+    @property
+    def place(self) -> Rows:
+        """(N,) events of the same item that come before."""
+        return np.arange(self.items.size) - np.searchsorted(self.items, self.items)
+
+    def without(self, gone: Mask) -> "_Queue":
+        return _Queue(events=self.events[~gone], items=self.items[~gone])
+
+
+def _too_much(queue: _Queue, gain: Doubles, room: Doubles) -> Mask:
+    """(N,) events whose gain, added to that of the item's smaller ones, is more than its room
+    and what losses take back. gain: (N,)"""
+    back = np.bincount(queue.items, weights=np.maximum(-gain, 0), minlength=room.size)
+    order = np.lexsort((gain, queue.items))
+    items, mine = queue.items[order], np.maximum(gain[order], 0)
+    total = np.cumsum(mine)
+    others = (total - mine)[np.searchsorted(items, items)]
+    out = np.zeros(gain.size, dtype=np.bool_)
+    out[order] = (mine > 0) & (total - others > (room + back)[items] + 1e-9)
+    return out
+
+
+def _new(dataset: Dataset, newcomers: Mask) -> Mask:
+    """(E,) True for events of new users."""
+    return np.asarray(newcomers[dataset.events["user"].to_numpy()])
+
+
+def _usual(dataset: Dataset, new: Mask) -> Doubles:
+    """(I,) the l of `allowed`. new: (E,)"""
+    before = np.bincount(dataset.event_items[~new], minlength=dataset.n_items)
+    return np.asarray(new.sum() * (before + 1) / (before.sum() + dataset.n_items))
