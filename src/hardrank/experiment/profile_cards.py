@@ -10,6 +10,8 @@ _KNOWS = {
     "statistics": "also how often and how well each item is rated, and all lengths of histories",
     "log": "the whole training log",
 }
+_WIDE = 90
+"""Characters of a label that a table still holds."""
 _DETECTORS = ("two-stage", "boosted")
 """One without and one with examples of other attacks; of those that a run has."""
 
@@ -40,7 +42,7 @@ def measured_profiles(attack: Any, results: Mapping[str, Any]) -> Iterator[str]:
             for trial, row in rows.items():
                 cells = (row.get(f"er_after@{k}"), row.get(f"er_gain@{k}"), row.get("shift"),
                          row.get("drop(ndcg@10)"))  # fmt: skip
-                yield f"| {arm} | {trial} | {' | '.join(_cell(c) for c in cells)} |"
+                yield f"| {arm} | {_short(trial)} | {' | '.join(_cell(c) for c in cells)} |"
         yield ""
         yield from _found(attack, result["figures"]["detectors"])
 
@@ -59,6 +61,14 @@ def _found(attack: Any, detectors: Mapping[str, Any]) -> Iterator[str]:
 def _of(attack: Any, rows: Mapping[str, Any]) -> dict[str, Any]:
     """Of this kind, whatever its hyperparameters."""
     return {t: row for t, row in rows.items() if t.partition("(")[0].strip() == attack.kind}
+
+
+def _short(trial: str) -> str:
+    """Without hyperparameters that would fill the page; what knows a defence stays marked."""
+    kind, _, rest = trial.partition("(")
+    if len(trial) <= _WIDE:
+        return trial
+    return f"{kind}(…){' (adaptive)' if rest.endswith('(adaptive)') else ''}"
 
 
 def _cell(figure: Mapping[str, Any] | None) -> str:
