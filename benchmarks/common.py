@@ -164,13 +164,13 @@ def write_result(
     *,
     claim: str,
     command: str,
-    ratio: float,
+    ratio: float | None,
     ratio_means: str,
     figures: Mapping[str, Any],
     method: str,
     seeds: Sequence[int] = (0,),
     aim: float | None = None,
-    ratios: Mapping[str, float] | None = None,
+    ratios: Mapping[str, float | None] | None = None,
     peer_versions: Mapping[str, str] | None = None,
 ) -> Path:
     """`results/<name>.json`. claim: one sentence with the numbers. ratio: ours over the peer
@@ -183,10 +183,10 @@ def write_result(
         "name": name,
         "claim": claim,
         "command": command,
-        "ratio": round(ratio, 3),
+        "ratio": None if ratio is None else round(ratio, 3),
         "ratio_means": ratio_means,
         "aim": aim,
-        **{name: round(value, 4) for name, value in (ratios or {}).items()},
+        **{name: round(v, 4) for name, v in (ratios or {}).items() if v is not None},
         "figures": figures,
         "method": method,
         "seeds": list(seeds),
@@ -220,7 +220,7 @@ def table() -> str:
         row = json.loads(file.read_text(encoding="utf-8"))
         aim = "" if row.get("aim") is None else f"{row['aim']:g}"
         means = f" ({row['ratio_means']})" if row.get("ratio_means") else ""
-        ratio = f"{row['ratio']:.3g}{means}"
+        ratio = "–" if row["ratio"] is None else f"{row['ratio']:.3g}{means}"
         cells = [file.stem, row["claim"], ratio, aim, row["date"], f"`{row['command']}`"]
         lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
     return "\n".join(lines)

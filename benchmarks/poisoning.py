@@ -62,7 +62,8 @@ def report(name: str, folder: Path, seeds: list[int] | None) -> None:
         run_poisoning(replace(experiment, seeds=tuple(seeds)), RunContext(folder=folder))
         return
     found = run_poisoning(experiment, RunContext(folder=folder)).findings
-    table = Table(found, k=experiment.ks[-1])
+    goal = experiment.threat.goal.kind
+    table = Table(found, k=experiment.ks[-1], demotes=goal == "demote")
     figures = table.figures()
     victims = [s for s in figures["exposure"] if s.endswith("/control")]
     best = table.best_defence()
@@ -94,8 +95,8 @@ def report(name: str, folder: Path, seeds: list[int] | None) -> None:
 class Table:
     """Findings of a run by victim and attack."""
 
-    def __init__(self, findings: Any, k: int) -> None:
-        self.findings, self.k = list(findings), k
+    def __init__(self, findings: Any, k: int, *, demotes: bool = False) -> None:
+        self.findings, self.k, self.demotes = list(findings), k, demotes
 
     def of(self, **wanted: Any) -> list[Any]:
         return [f for f in self.findings if all(getattr(f, n) == v for n, v in wanted.items())]
@@ -207,7 +208,7 @@ class Table:
         for victim in victims:
             rows = [f for f in self.of(subject=victim, metric=f"er_after@{self.k}",
                                        audit="promotion") if f.value is not None]  # fmt: skip
-            top = max(rows, key=lambda f: f.value)
+            top = (min if self.demotes else max)(rows, key=lambda f: f.value)
             parts.append(f"{victim.partition('/')[0]} {top.trial} {top.value:.1%}")
         said = f"strongest attack by victim, T-HR@{self.k}: " + ", ".join(parts)
         if best:
