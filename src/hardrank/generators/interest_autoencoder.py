@@ -1,24 +1,21 @@
 """A trained variational autoencoder of interests: draws profiles. It cannot judge any."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 from torch import Tensor, nn
 
 from hardrank.data import Queries
-from hardrank.errors import BundleError, DataError
-from hardrank.files import atomic, digest_bytes, write_json
+from hardrank.errors import DataError
 from hardrank.generators.drawing import sampled
 from hardrank.generators.draws import NEVER
 from hardrank.generators.interest_vae import InterestVae
+from hardrank.generators.kept import digest, kept, recalled
 from hardrank.types import Floats, Ints, Share
 
 __all__ = ["Autoencoder", "InterestAutoencoder", "network", "restored"]
@@ -97,29 +94,21 @@ class InterestAutoencoder:
 
     @property
     def fingerprint(self) -> str:
-        found = self.arrays()
-        return digest_bytes(*(found[k].tobytes() for k in sorted(found)))
+        return digest(self.arrays())
 
     def save(self, folder: Path) -> None:
         """`weights.safetensors` and `spec.json`, each atomic."""
-        with atomic(folder / "weights.safetensors") as file:
-            file.write(save({k: np.ascontiguousarray(v) for k, v in self.arrays().items()}))
-        facts = {"spec": asdict(self.spec), "history": self.history, "warnings": self.warnings}
-        write_json(folder / "spec.json", facts, default=list)
+        kept(self, folder)
 
     @classmethod
     def load(cls, folder: Path) -> "InterestAutoencoder":
         """Raises `BundleError` where a file is missing, broken or of other dimensions."""
-        try:
-            facts = json.loads((folder / "spec.json").read_text("utf-8"))
-            spec, arrays = InterestVae(**facts["spec"]), load_file(folder / "weights.safetensors")
-            made = restored(spec, arrays)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError, DataError) as error:
-            raise BundleError(f"{folder} holds no interest autoencoder ({error})") from error
-        return cls(
-            spec=spec, network=made.network, lengths=made.lengths,
-            history=tuple(facts["history"]), warnings=tuple(facts["warnings"]),
-        )  # fmt: skip
+        made, about = recalled(
+            folder,
+            "interest autoencoder",
+            lambda fields, found: restored(InterestVae(**fields), found),
+        )
+        return replace(made, **about)
 
 
 def network(spec: InterestVae, n_items: int, seed: int) -> Autoencoder:
