@@ -23,12 +23,16 @@ def played(attack: object, profiles: int, *, ratings: bool = True) -> object:
 
 
 def test_it_is_its_base_with_a_smaller_budget() -> None:
+    """To the last event; and never more than the threat's own budget."""
+    log = taste_log()
+    view, goal = LogView(log, np.array([log.item_rows["i57"]])), Promote(items=("i57",))
     few = FewProfiles(base=CopyProfile(), profiles=4)
-    view_of_base = played(few, 40)
-    assert len(view_of_base) == 4  # type: ignore[arg-type]
-    assert len(played(few, 2)) == 2, "the threat's own budget holds"  # type: ignore[arg-type]
-    names = {i for edit in view_of_base.edits for i in edit.item_ids}  # type: ignore[attr-defined]
-    assert "i57" in names and np.all([len(e.item_ids) <= 9 for e in view_of_base.edits])  # type: ignore[attr-defined]
+    for granted, sent in ((40, 4), (2, 2)):
+        made, base = (
+            attack(view, goal, Budget(profiles=p, profile_events=9), np.random.default_rng(3))
+            for attack, p in ((few, granted), (CopyProfile(), sent))
+        )
+        assert made == base and len(made) == sent
 
 
 def test_praise_as_usual_is_the_mean_of_the_targets_ratings() -> None:
