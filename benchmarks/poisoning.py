@@ -29,9 +29,10 @@ mean over targets and seeds with a bootstrap interval. Victims are trained anew 
 Learned attacks see the log, never the victim: they climb a surrogate of their own. Detectors \
 that learn are trained on logs of the other families of attacks, for other targets, and figures \
 are of fake users and of the half of the real users whose labels they did not learn. A defended \
-arm uses a detector that did not meet the family that attacks it; its threshold flags 1 % of the \
-users of the log before the attack. The adaptive attacker has the detector that met every \
-family, and picks, for each target, the best of all attacks and the adaptive ones: \
+arm with a detector uses one that did not meet the family that attacks it; its threshold flags \
+1 % of the users of the log before the attack. An arm with `growth` caps what users who are not \
+in the earlier log give an item. The adaptive attacker has the detector that met every family, \
+or knows of the cap, and picks, for each target, the best of all attacks and the adaptive ones: \
 `defence_effect` compares that with the best attack on the undefended victim. price: relative \
 loss of clean NDCG@10, real users."""
 
@@ -183,15 +184,7 @@ class Table:
     def best_defence(self) -> dict[str, Any] | None:
         """The defence with the largest effect on its least protected victim, the adaptive attacker
         included, among those that cost no victim 2 % of clean NDCG@10 or more."""
-        arms: dict[str, list[tuple[float, Any, Any]]] = {}
-        for f in self.of(audit="worst-case", metric=f"defence_effect@{self.k}"):
-            adaptive = self.of(subject=f.subject, audit="worst-case",
-                               trial="all attacks and adaptive")  # fmt: skip
-            if f.value is None or (adaptive and f.trial == "all attacks"):
-                continue
-            (price,) = self.of(subject=f.subject, audit="utility", metric="price(ndcg@10)",
-                               group="all")  # fmt: skip
-            arms.setdefault(f.subject.partition("/")[2], []).append((f.value, f, price))
+        arms = self.defences()
         cheap = {n: rows for n, rows in arms.items() if all(p.value < 0.02 for _, _, p in rows)}
         if not cheap:
             return None
@@ -202,6 +195,24 @@ class Table:
             "arm": name, "victims": [f.subject for _, f, _ in rows],
             "effect": figure(least[1]), "price": figure(dearest[2]),
         }  # fmt: skip
+
+    def weaker(self, best: str) -> dict[str, float]:
+        """Every other defence -> its effect on its least protected victim."""
+        arms = self.defences()
+        return {name: min(row[0] for row in rows) for name, rows in arms.items() if name != best}
+
+    def defences(self) -> dict[str, list[tuple[float, Any, Any]]]:
+        """Arm -> (effect, its finding, price) of each victim, adaptive attackers included."""
+        arms: dict[str, list[tuple[float, Any, Any]]] = {}
+        for f in self.of(audit="worst-case", metric=f"defence_effect@{self.k}"):
+            adaptive = self.of(subject=f.subject, audit="worst-case",
+                               trial="all attacks and adaptive")  # fmt: skip
+            if f.value is None or (adaptive and f.trial == "all attacks"):
+                continue
+            (price,) = self.of(subject=f.subject, audit="utility", metric="price(ndcg@10)",
+                               group="all")  # fmt: skip
+            arms.setdefault(f.subject.partition("/")[2], []).append((f.value, f, price))
+        return arms
 
     def claim(self, best: dict[str, Any] | None, victims: list[str]) -> str:
         parts = []
@@ -217,6 +228,8 @@ class Table:
                 "of the strongest attack's gain, the adaptive ones included, for at most "
                 f"{best['price']['value']:.1%} of clean NDCG@10"
             )
+            for name, least in self.weaker(best["arm"]).items():
+                said += f"; '{name}' at least {least:.0%}"
         return said
 
 
