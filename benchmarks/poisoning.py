@@ -222,10 +222,12 @@ class Table:
             top = (min if self.demotes else max)(rows, key=lambda f: f.value)
             parts.append(f"{victim.partition('/')[0]} {top.trial} {top.value:.1%}")
         said = f"strongest attack by victim, T-HR@{self.k}: " + ", ".join(parts)
+        adapted = any(f.trial == "all attacks and adaptive" for f in self.findings)
+        knows = ", the adaptive ones included" if adapted else ", no attacker knowing it"
         if best:
             said += (
                 f"; the defence '{best['arm']}' takes away at least {best['effect']['value']:.0%} "
-                "of the strongest attack's gain, the adaptive ones included, for at most "
+                f"of the strongest attack's gain{knows}, for at most "
                 f"{best['price']['value']:.1%} of clean NDCG@10"
             )
             for name, least in self.weaker(best["arm"]).items():
