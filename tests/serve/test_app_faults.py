@@ -5,6 +5,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hardrank.serve.engine import Engine
 from hardrank.serve.errors import StoreUnavailable
 from hardrank.serve.loading import load_engine
 from hardrank.serve.service import Service
-from hardrank.testing.service import Served, WordGuard, served, toy_bundle
+from hardrank.testing.service import Served, WordGuard, served, toy_bundle, until
 
 _PATHS = ("/v1/recommend", "/v1/score", "/v1/events", "/v1/reviews", "/v1/items", "/v1/bundle")
 _HISTORY = {"history": ["i0", "i3"], "k": 5}
@@ -260,9 +261,8 @@ def test_popularity_answers_for_a_model_that_fails_or_is_late(
                 patch.setattr(Engine, "recommend", broken)
                 answer = shop.ask("read", "POST", "/v1/recommend", json=_HISTORY)
                 assert answer.status_code == 200 and answer.json()["source"] == "popularity"
-        threading.Event().wait(0.5)
-        answer = shop.ask("read", "POST", "/v1/recommend", json=_HISTORY)
-        assert answer.json()["source"] == "model"
+        asked = partial(shop.ask, "read", "POST", "/v1/recommend", json=_HISTORY)
+        until(lambda: asked().json()["source"] == "model")
 
 
 def test_a_store_that_is_away_is_a_503_and_recommendations_go_on(

@@ -14,7 +14,7 @@ from hardrank.models import Popularity, Tfidf
 from hardrank.serve.errors import StoreUnavailable
 from hardrank.serve.service import Service
 from hardrank.serve.store import Store
-from hardrank.testing.service import Served, served, toy_bundle
+from hardrank.testing.service import Served, served, toy_bundle, until
 
 _ASKED = {"history": ["i0", "i3"], "k": 5}
 
@@ -167,9 +167,9 @@ def test_two_services_on_one_store_follow_by_themselves(bundles: Path, tmp_path:
         for name in ("other", "live"):
             done = shops[0].ask("admin", "POST", "/v1/bundle", json={"bundle": name})
             assert done.status_code == 200
-            _until(lambda name=name: all(_serves(shop, bundles / name) for shop in shops))
+            until(lambda name=name: all(_serves(shop, bundles / name) for shop in shops))
         _service(shops[1]).store.rollback(who="somebody")
-        _until(lambda: all(_serves(shop, bundles / "other") for shop in shops))
+        until(lambda: all(_serves(shop, bundles / "other") for shop in shops))
 
 
 def test_requests_go_on_while_a_bundle_is_followed(
@@ -257,12 +257,3 @@ def test_a_store_that_is_away_begins_no_swap(
     monkeypatch.setattr(_service(shop).store, "bundles", away)
     assert shop.ask("admin", "POST", "/v1/bundle", json={"bundle": "other"}).status_code == 503
     assert _serves(shop, bundles / "live")
-
-
-def _until(true: Any) -> None:
-    import time
-
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end, "it did not follow"
-        time.sleep(0.02)

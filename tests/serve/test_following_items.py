@@ -1,8 +1,7 @@
 """Several processes on one store show the same catalogue (C11)."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +15,7 @@ from hardrank.serve.errors import StoreUnavailable
 from hardrank.serve.loading import load_engine
 from hardrank.serve.service import Service
 from hardrank.serve.store import Store
-from hardrank.testing.service import Served, WordGuard, served, toy_bundle
+from hardrank.testing.service import Served, WordGuard, served, toy_bundle, until
 
 _HELD = Verdict("quarantine", "g", 0.9, "r")
 
@@ -73,13 +72,6 @@ def _put(shop: Served, item: str, title: str) -> str:
     return str(told.json()["state"])
 
 
-def _until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end, "it did not follow"
-        time.sleep(0.02)
-
-
 def test_what_one_process_does_the_other_shows(pair: list[Served]) -> None:
     """Created, rewritten, mended, deleted, held, admitted, refused."""
     one, other = pair
@@ -89,8 +81,8 @@ def test_what_one_process_does_the_other_shows(pair: list[Served]) -> None:
     assert one.ask("ingest", "DELETE", "/v1/items/i5").status_code == 200
     assert _put(one, "i8", "spam") == "quarantined" == _put(one, "held", "spam lamp")
     assert _put(one, "refused", "spam again") == "quarantined"
-    _until(lambda: "i5" not in _listed(other) and "new" in _listed(other))
-    _until(lambda: _listed(other) == _listed(one))
+    until(lambda: "i5" not in _listed(other) and "new" in _listed(other))
+    until(lambda: _listed(other) == _listed(one))
     found = _listed(other)
     assert (found["new"], found["i6"], found["i7"]) == (
         "group 1 lamp", "a thing anew", "shouted thing",
@@ -102,8 +94,8 @@ def test_what_one_process_does_the_other_shows(pair: list[Served]) -> None:
         done = other.ask("review", "POST", f"/v1/quarantine/{case[item]}/{action}")
         assert done.status_code == 200
     assert _put(other, "i5", "back again") == "live"
-    _until(lambda: _listed(one).get("held") == "spam lamp" and _listed(one).get("i8") == "spam")
-    _until(lambda: _listed(one).get("i5") == "back again")
+    until(lambda: _listed(one).get("held") == "spam lamp" and _listed(one).get("i8") == "spam")
+    until(lambda: _listed(one).get("i5") == "back again")
     assert "refused" not in _listed(one)
     assert _listed(one) == _listed(other) == _popular(one) == _popular(other)
 

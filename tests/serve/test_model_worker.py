@@ -13,9 +13,12 @@ from hardrank.models import Popularity, Tfidf
 from hardrank.serve.engine import Engine
 from hardrank.serve.service import Service
 from hardrank.serve.worker import Worker, WorkerDied
-from hardrank.testing.service import Served, served, toy_bundle
+from hardrank.testing.service import Served, served, toy_bundle, until
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+PATIENCE = 0.5
+"""Seconds. That an answer is made in this time is not certain on a busy machine, so tests wait
+until the model answers again."""
 _ASKED = {"history": ["i0", "i3"], "k": 5}
 
 
@@ -94,7 +97,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shop(bundles: Path, tmp_path: Path) -> Iterator[Served]:
-    with served(bundles / "live", tmp_path / "s.db", patience=0.2, drain=0.5, remembered=0,
+    with served(bundles / "live", tmp_path / "s.db", patience=PATIENCE, drain=0.5, remembered=0,
                 follow_seconds=0.0) as made:  # fmt: skip
         yield made
 
@@ -125,7 +128,7 @@ def test_a_model_that_fails(
         patch.setattr(Engine, "recommend", fail)
         patch.setattr(Engine, "score", fail)
         assert _both(shop) == {"popularity"}
-    assert _both(shop) == {"model"}
+    until(lambda: _both(shop) == {"model"})
 
 
 def test_a_model_that_hangs(shop: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,38 +147,38 @@ def test_a_model_that_hangs(shop: Served, monkeypatch: pytest.MonkeyPatch) -> No
     begun = time.monotonic()
     for _ in range(5):
         assert _both(shop) == {"popularity"}
-    assert time.monotonic() - begun < 1.0, "nobody waits for what hangs"
+    assert time.monotonic() - begun < 5 * PATIENCE, "nobody waits for what hangs"
     done = shop.ask("admin", "POST", "/v1/bundle", json={"bundle": "other"})
-    assert done.status_code == 200 and _both(shop) == {"model"}
+    assert done.status_code == 200
+    until(lambda: _both(shop) == {"model"})
     go.set()
-    assert _both(shop) == {"model"}
+    until(lambda: _both(shop) == {"model"})
 
 
 def test_a_model_that_was_slow_once(shop: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     recommend = Engine.recommend
 
     def slow(engine: Engine, asks: Any) -> Any:
-        time.sleep(0.6)
+        time.sleep(2 * PATIENCE)
         return recommend(engine, asks)
 
     with monkeypatch.context() as patch:
         patch.setattr(Engine, "recommend", slow)
         answer = shop.ask("read", "POST", "/v1/recommend", json=_ASKED)
         assert answer.status_code == 200 and answer.json()["source"] == "popularity"
-    time.sleep(0.6)
-    assert _both(shop) == {"model"}
+    until(lambda: _both(shop) == {"model"})
 
 
 def test_a_thread_of_the_model_that_is_killed(shop: Served) -> None:
     service: Service = shop.app.state.service
     _kill(service._model)
-    assert _both(shop) == {"model"}, "another thread takes over at once"
+    until(lambda: _both(shop) == {"model"})
 
 
 def test_a_service_whose_model_hangs_still_ends(bundles: Path, tmp_path: Path) -> None:
     go = threading.Event()
     begun = time.monotonic()
-    with served(bundles / "live", tmp_path / "s.db", patience=0.2, drain=0.3) as shop:
+    with served(bundles / "live", tmp_path / "s.db", patience=PATIENCE, drain=0.3) as shop:
         service: Service = shop.app.state.service
         service._model.submit(go.wait, 30)
         assert _both(shop) == {"popularity"}

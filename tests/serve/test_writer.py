@@ -13,7 +13,7 @@ from hardrank.models import Tfidf
 from hardrank.serve.engine import Engine
 from hardrank.serve.service import Service
 from hardrank.serve.worker import LeftBehind, Worker
-from hardrank.testing.service import Served, served, toy_bundle
+from hardrank.testing.service import Served, served, toy_bundle, until
 
 
 @pytest.fixture(scope="module")
@@ -91,13 +91,6 @@ def _reads(shop: Served, item: str) -> set[str]:
     return {fields.get("title", "") for fields in said}
 
 
-def _until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < end, "it did not come to this"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("follow", [0.0, 0.05])
 def test_another_bundle_opens_the_door_again(
     bundles: Path, tmp_path: Path, hang: Callable[[Served], Hung], follow: float
@@ -115,7 +108,7 @@ def test_another_bundle_opens_the_door_again(
         assert [t.status_code for t in told] == [503, 503] and "Retry-After" in told[0].headers
         assert _put(shop, "i5", "newer").status_code == 200 and _reads(shop, "i5") == {"newer"}
         hung.go.set()
-        _until(lambda: not _service(shop)._writer.worker._ended)
+        until(lambda: not _service(shop)._writer.worker._ended)
         time.sleep(0.1)
         assert _reads(shop, "i5") == {"newer"}
         assert _put(shop, "i6", "again").status_code == 200 and _reads(shop, "i6") == {"again"}
@@ -136,9 +129,9 @@ def test_without_another_bundle_nobody_waits_for_ever(
         assert shop.ask("ingest", "DELETE", "/v1/items/i7").status_code == 503
         assert time.monotonic() - begun < 1.0
         hung.go.set()
-        _until(lambda: _put(shop, "i6", "later").status_code == 200)
+        until(lambda: _put(shop, "i6", "later").status_code == 200)
         assert _reads(shop, "i6") == {"later"}
-        _until(lambda: len(_reads(shop, "i5")) == 1)  # the store kept it, so all have it
+        until(lambda: len(_reads(shop, "i5")) == 1)  # the store kept it, so all have it
 
 
 def test_the_monitors_go_on(bundles: Path, tmp_path: Path, hang: Callable[[Served], Hung]) -> None:
@@ -173,7 +166,7 @@ def test_who_was_told_that_it_failed_writes_nothing_later(bundles: Path, tmp_pat
         _service(shop)._writer._hangs = None  # as another bundle does
         assert _put(shop, "i5", "newer").status_code == 200
         guard.go.set()
-        _until(lambda: not _service(shop)._writer.worker._ended)
+        until(lambda: not _service(shop)._writer.worker._ended)
         assert _reads(shop, "i5") == {"newer"}
         assert [v.shown["title"] for v in _service(shop).store.versions("i5")][1:] == ["newer"]
 
@@ -206,5 +199,5 @@ def test_a_writer_that_was_killed_is_replaced(bundles: Path, tmp_path: Path) -> 
     with served(bundles / "live", tmp_path / "s.db", follow_seconds=0.0) as shop:
         worker = _service(shop)._writer.worker
         worker._tasks.put(None)  # as if it had ended
-        _until(lambda: not worker.alive)
+        until(lambda: not worker.alive)
         assert _put(shop, "i5", "anew").status_code == 200

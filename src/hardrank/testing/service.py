@@ -1,6 +1,7 @@
 """A tiny service for tests: toy bundles, a SQLite store, one key of each role."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,17 @@ from hardrank.guards.base import Listing, Shop, Verdict, admit
 from hardrank.recommender import ModelSpec
 from hardrank.testing.logs import taste_log
 
-__all__ = ["Served", "WordGuard", "served", "toy_bundle"]
+__all__ = ["Served", "WordGuard", "served", "toy_bundle", "until"]
+
+
+def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Waits for what the service does in its own time, which a busy machine stretches. Raises
+    `TimeoutError`."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            raise TimeoutError("it did not come to this")
+        time.sleep(0.02)
 
 
 def toy_bundle(folder: Path, spec: ModelSpec, *, items: int = 60, seed: int = 0) -> Path:
@@ -62,8 +73,6 @@ class Served:
 
     def wait(self) -> None:
         """Until the model answers."""
-        import time
-
         for _ in range(600):
             if self.client.get("/v1/health/ready").status_code == 200:
                 return
