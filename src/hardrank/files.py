@@ -1,6 +1,7 @@
 """Atomic writes and digests: a killed process or a full disk leaves no half-written file."""
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -24,6 +25,8 @@ __all__ = [
     "write_text",
 ]
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 
 @contextlib.contextmanager
 def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
@@ -40,8 +43,10 @@ def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
             os.fsync(file.fileno())
         _open_up(Path(name), 0o666)
         Path(name).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+            error.filename = str(path)  # a failed write does not say of which file
         raise
 
 

@@ -85,4 +85,8 @@ def spec(cls: type[T]) -> type[T]:
     """
     config = ConfigDict(extra="forbid", use_attribute_docstrings=True, validate_default=True)
     made: Any = _pydantic_dataclass(cls, frozen=True, kw_only=True, config=config)
+    for name, field in made.__pydantic_fields__.items():  # pydantic drops those of inherited ones
+        above = (getattr(base, "__pydantic_fields__", {}).get(name) for base in made.__mro__[1:])
+        said = next((f.description for f in above if f and f.description), None)
+        field.description = field.description or said
     return made  # type: ignore[no-any-return]

@@ -15,12 +15,13 @@ from hardrank.attacks.profiles.few_profiles import FewProfiles
 from hardrank.attacks.profiles.helped_profiles import HelpedProfiles
 from hardrank.attacks.profiles.obfuscated import Obfuscated
 from hardrank.attacks.profiles.rehearsed import Rehearsed
+from hardrank.attacks.profiles.rival_profiles import RivalProfiles
 from hardrank.testing.profiles import ProfileAttackContract
 
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(ProfileAttackSpec)
 _BRISK = {
     "steps": 2, "pretraining": 2, "epochs": 1, "width": 8, "batch": 8,
-    "gan": {"width": 8, "warmup": 2, "batch_size": 8},
+    "gan": {"width": 8, "steps": 2, "warmup": 2, "batch_size": 8}, "vae": {"steps": 2},
     "candidates": [{"kind": "copy-profile"}, {"kind": "mixed-copy"}],
     "first": {"candidates": [{"kind": "copy-profile"}]}, "rounds": 2,
 }  # fmt: skip
@@ -37,7 +38,7 @@ def _brisk(made: Any) -> dict[str, Any]:
 def _contract(made: Any) -> type[ProfileAttackContract]:
     brisk = _brisk(made)
     members: dict[str, Any] = {"make": lambda _: made(**brisk)}
-    members |= {"names_target": made is not HelpedProfiles}
+    members |= {"names_target": made not in (HelpedProfiles, RivalProfiles)}
     if brisk:
         members |= {"cases": _FEW, "may_refuse": 0.5}
     return type(f"Test{made.__name__}", (ProfileAttackContract,), members)
@@ -74,7 +75,7 @@ def test_the_registry_holds_every_attack_once() -> None:
     assert len(set(kinds)) == len(kinds)
     assert [home.replace("_", "-") for home in homes] == kinds
     assert set(PROFILE_ATTACKS) - set(PLAIN) == {
-        EvasiveProfiles, FewProfiles, HelpedProfiles, Obfuscated, Rehearsed,
+        EvasiveProfiles, FewProfiles, HelpedProfiles, Obfuscated, Rehearsed, RivalProfiles,
     }  # fmt: skip
 
 

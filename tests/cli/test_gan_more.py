@@ -228,3 +228,63 @@ def test_distil_writes_a_folder_like_any_other(
     assert "only an 'interest-gan' is distilled" in done.stderr
     done = hardrank("gan", "distil", folders[0], "-o", out, "--size", 9)
     assert "the teacher has 917; lower size or width" in done.stderr
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_folder_of_another_version_names_file_field_and_remedy(
+    hardrank: Call, folders: tuple[Path, Path], tmp_path: Path, kind: int
+) -> None:
+    """`beta` was a field of the generator once."""
+    folder = Path(shutil.copytree(folders[kind], tmp_path / "old"))
+    spec = folder / "generator" / "spec.json"
+    facts = json.loads(spec.read_text("utf-8"))
+    facts["spec"] |= {"beta": 1.0, "noise": 0}
+    spec.write_text(json.dumps(facts), "utf-8")
+    for words in (("inspect",), ("sample", "-o", tmp_path / "p.jsonl")):
+        done = hardrank("gan", words[0], folder, *words[1:])
+        assert done.exit_code == 1
+        assert f"{spec}: field 'spec.noise' is wrong (Input should be greater" in done.stderr
+        assert "field 'spec.beta' is unknown; another version" in done.stderr
+        assert "train the generator again with this version" in done.stderr
+        assert "pydantic" not in done.stderr
+
+
+def test_samples_have_the_times_that_the_log_has(
+    hardrank: Call, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The marketplace has times and no ratings, and so do its fake users."""
+    out = tmp_path / "p.jsonl"
+    for words in (("--users", 3), ("--distinct", 3)):
+        assert hardrank("gan", "sample", folders[0], *words, "-o", out).exit_code == 0
+        edits = [e for e in Patch.load(out).edits if isinstance(e, AddProfile)]
+        assert all(e.ratings is None and e.times is not None for e in edits)
+        assert all(len(e.times or ()) == len(e.item_ids) for e in edits)
+
+
+def test_how_draws_age_is_trained_along_printed_and_drawn(hardrank: Call, tmp_path: Path) -> None:
+    """S3-68: the transfer matrix of the checkpoints, and the alarm among the others."""
+    file, out = tmp_path / "long.toml", tmp_path / "long"
+    file.write_text(DATA + GAN.replace("steps = 20", "steps = 80"), "utf-8")
+    done = hardrank("gan", "train", file, "-o", out, "-q")
+    assert done.exit_code == 0, done.output
+    line = r"more real than a real profile, from its checkpoint to the next: 0\.\d+ to 0\.\d+\n"
+    assert re.search(line, done.stdout)
+    spec = out / "generator" / "spec.json"
+    facts = json.loads(spec.read_text("utf-8"))
+    assert [row["round"] for row in facts["transfer"]] == [2, 7]
+    facts["transfer"] = [{"round": 2, "success": [0.4, 0.31]}, {"round": 7, "success": [0.45, 0.5]}]
+    facts["warnings"] = ["stale: round 7: planted"]
+    spec.write_text(json.dumps(facts), "utf-8")
+    done = hardrank("gan", "inspect", out)
+    assert "health: stale: round 7: planted" in done.stdout
+    page = (out / "inspect.html").read_text("utf-8")
+    assert "How draws age" in page and "discriminator of round 7" in page
+    assert "<td>0.40</td><td>0.31</td>" in page
+    assert "stale: round 7: planted" in page
+
+
+def test_what_has_no_discriminator_does_not_age(hardrank: Call, folders: tuple[Path, Path]) -> None:
+    done = hardrank("gan", "inspect", folders[1])
+    assert "to the next" not in done.stdout
+    page = (folders[1] / "inspect.html").read_text("utf-8")
+    assert "Not measured: no discriminator of two checkpoints" in page

@@ -65,9 +65,11 @@ def test_poison_is_capped_and_earlier_users_keep_all(ratings: bool) -> None:
 
 
 def test_the_surplus_is_the_formula_written_as_loops() -> None:
-    """A slow twin; the earlier users' ratings are what items are judged by."""
+    """A slow twin; the earlier users' ratings are what items are judged by, and the kept ones
+    are what users are judged by."""
     log = taste_log()
     new = np.arange(log.n_users) >= 90
+    kept = np.random.default_rng(0).random(log.n_events) < 0.7
     events = [(u, i, r) for u, i, r in log.events.select("user", "item", "rating").iter_rows()]
     early = [r for u, _, r in events if u < 90]
     mu = sum(early) / len(early)
@@ -75,13 +77,21 @@ def test_the_surplus_is_the_formula_written_as_loops() -> None:
     for item in range(log.n_items):
         mine = [r for u, i, r in events if i == item and u < 90]
         means.append((sum(mine) + 5 * mu) / (len(mine) + 5))
-    expected = []
-    for user, item, rating in events:
-        apart = [r - means[i] for u, i, r in events if u == user]
-        expected.append(rating - means[item] - sum(apart) / (len(apart) + 5))
-    np.testing.assert_allclose(surplus(log, new), expected, atol=1e-5)
+    for mask in (None, kept):
+        praise, blame = [], []
+        for user, item, rating in events:
+            apart = [
+                r - means[i] for n, (u, i, r) in enumerate(events)
+                if u == user and (mask is None or mask[n])
+            ]  # fmt: skip
+            habit = sum(apart) / (len(apart) + 5)
+            praise.append(rating - means[item] - min(habit, 0))
+            blame.append(means[item] - rating + max(habit, 0))
+        found = surplus(log, new, mask)
+        np.testing.assert_allclose(found[0], praise, atol=1e-5)
+        np.testing.assert_allclose(found[1], blame, atol=1e-5)
     bare = taste_log(ratings=False)
-    assert not surplus(bare, new).any()
+    assert not np.any(surplus(bare, new))
 
 
 @settings(max_examples=25, deadline=None)
@@ -89,41 +99,58 @@ def test_the_surplus_is_the_formula_written_as_loops() -> None:
 def test_what_is_left_of_new_events_is_within_both_bounds(
     first: int, slack: float, seed: int
 ) -> None:
-    """Whoever is new, and whatever they rate: the count, and the sum of the surplus."""
+    """Whoever is new, and whatever they rate: the count, and the sums of praise and of blame,
+    by the habits that users have in what is left: what was dropped excuses nothing."""
     log = taste_log(seed=seed % 3)
     ratings = np.random.default_rng(seed).integers(1, 6, size=log.n_events).astype(np.float32)
     log = replace(log, events=log.events.with_columns(rating=pl.Series(ratings)))
     new = np.arange(log.n_users) >= first
     mine = new[log.events["user"].to_numpy()]
-    worth = surplus(log, new)
-    spread = np.sqrt(np.mean(worth[~mine] ** 2))
+    spread = np.sqrt(np.mean(_apart(log, new)[~mine] ** 2))
     before = np.bincount(log.event_items[~mine], minlength=log.n_items)
     usual = mine.sum() * (before + 1) / (before.sum() + log.n_items)
     kept = _kept(log, new, slack=slack, seed=seed)
-    left = kept.events.join(
-        log.events.with_columns(worth=pl.Series(worth)).select("user", "item", "worth"),
-        on=["user", "item"], how="left",
-    ).filter(pl.col("user") >= first)  # fmt: skip
-    sums = np.bincount(left["item"], weights=left["worth"], minlength=log.n_items)
-    assert (np.abs(sums) <= slack * spread * np.sqrt(usual) + 1e-6).all()
+    left = kept.events.filter(pl.col("user") >= first).select("user", "item")
+    pairs = log.events.with_row_index("row").join(left, on=["user", "item"], how="semi")
+    rows = pairs["row"].to_numpy()
+    read = ~mine
+    read[rows] = True
+    for worth in surplus(log, new, read):
+        sums = np.bincount(log.event_items[rows], weights=worth[rows], minlength=log.n_items)
+        assert (sums <= slack * spread * np.sqrt(usual) + 1e-6).all()
     assert (np.bincount(left["item"], minlength=log.n_items) <= allowed(log, new, slack)).all()
     assert kept.events.filter(pl.col("user") < first).height == (~mine).sum()
 
 
+def _apart(log: Dataset, new: Any) -> Any:
+    """(E,) r - m_i - b_u"""
+    users, items = log.events["user"].to_numpy(), log.event_items
+    ratings = log.events["rating"].to_numpy().astype(float)
+    early = ~new[users]
+    mu = ratings[early].mean()
+    n = np.bincount(items[early], minlength=log.n_items)
+    means = (np.bincount(items[early], weights=ratings[early], minlength=log.n_items) + 5 * mu) / (
+        n + 5
+    )
+    apart = ratings - means[items]
+    habit = np.bincount(users, weights=apart) / (np.bincount(users) + 5)
+    return apart - habit[users]
+
+
 def test_blame_of_everything_else_does_not_hide_praise() -> None:
-    """A fake user who hates all but the target says more for it than one who loves all, whose
-    praise is habit: it moves no mean, and counts as an event and no more."""
+    """A fake user who hates all but the target says more for it than one who loves all; and
+    that one's praise counts in full."""
     log = taste_log()
     new = np.arange(log.n_users + 20) >= log.n_users
     left, worth = {}, {}
     for others in (1.0, 5.0):
         poisoned = log.apply(Patch(tuple(_fan(n, others) for n in range(20))))
         fake = new[poisoned.events["user"].to_numpy()]
-        worth[others] = surplus(poisoned, new)[fake & (poisoned.event_items == 40)]
+        rates = fake & (poisoned.event_items == 40)
+        worth[others] = surplus(poisoned, new)[0][rates]
         left[others] = int(_kept(poisoned, new).counts[40] - log.counts[40])
-        most = allowed(poisoned, new, 3.0)[40]
-    assert worth[1.0].min() > worth[5.0].max() + 2
-    assert left[1.0] < left[5.0] == most
+    assert worth[1.0].min() > worth[5.0].max() + 1 and worth[5.0].min() > 0.5
+    assert left[1.0] < left[5.0] < allowed(poisoned, new, 3.0)[40]
 
 
 def _fan(n: int, others: float) -> AddProfile:

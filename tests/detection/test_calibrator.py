@@ -312,7 +312,7 @@ def test_nothing_to_learn_from_is_refused(random_log: LabelledLog) -> None:
     with pytest.raises(DataError, match="no example logs"):
         BLIND.fit([], RUN)
     everybody = np.ones(random_log.dataset.n_users, dtype=bool)
-    with pytest.raises(DataError, match="too few users"):
+    with pytest.raises(DataError, match="too few real users"):
         BLIND.fit([random_log.hiding(everybody)], RUN)
 
 

@@ -141,7 +141,7 @@ def test_nothing_to_learn_from_is_refused(spec: Any, random_log: LabelledLog) ->
     with pytest.raises(DataError, match="no example logs"):
         spec.fit([], RUN)
     everybody = np.ones(random_log.dataset.n_users, dtype=bool)
-    with pytest.raises(DataError, match="too few users"):
+    with pytest.raises(DataError, match="too few real users"):
         spec.fit([random_log.hiding(everybody)], RUN)
 
 

@@ -13,7 +13,8 @@ from hardrank.experiment.guard import fit_guards, scan_listings
 from hardrank.experiment.guard_listings import read_listings
 from hardrank.experiment.guard_spec import GuardFitting, load_guard_fitting
 from hardrank.experiment.guard_texts import TextFile
-from hardrank.guards import Listing
+from hardrank.guards import EncoderHead, Lesson, Listing, Shop, Verdict, admit
+from hardrank.guards.lesson import families
 from hardrank.testing.guards import planted_lesson
 
 FILE = """
@@ -67,15 +68,46 @@ def test_fits_measures_and_scans(tmp_path: Path) -> None:
     assert scan_listings(tmp_path / "out", listings)[0].action in ("mend", "quarantine")
 
 
+class Deaf:
+    """A guard that admits everything."""
+
+    kind, spec = "encoder-head", EncoderHead()
+
+    def inspect(self, listings: list[Listing], shop: Shop) -> list[Verdict]:
+        return [admit(self.kind) for _ in listings]
+
+
+def test_unseen_is_unseen_by_every_guard_that_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head is fitted once on all families and once without each, as the trees are."""
+    taught: list[list[str]] = []
+
+    def fit(self: EncoderHead, lesson: Lesson) -> Deaf:
+        taught.append(sorted(families(lesson.attacked)))
+        return Deaf()
+
+    monkeypatch.setattr(EncoderHead, "fit", fit)
+    path = world(tmp_path)
+    path.write_text(path.read_text().replace("trees = 20 }", 'trees = 20 }, {kind="encoder-head"}'))
+    done = fit_guards(load_guard_fitting(path), RunContext(folder=tmp_path / "out"))
+    assert taught[0] == ["random-characters", "random-words"]
+    assert sorted(taught[1:]) == [["random-characters"], ["random-words"]]
+    assert {r.split for r in done.rows} >= {"seen", "unseen"}
+    assert done.by_guard["encoder-head"] == 0
+
+
 def test_says_every_mistake(tmp_path: Path) -> None:
     path = world(tmp_path)
     path.write_text(path.read_text().replace("trees = 20", "tree = 20"))
     with pytest.raises(ConfigError, match="did you mean 'trees'"):
         load_guard_fitting(path)
     text = FILE.format(folder=tmp_path)
-    path.write_text(text[: text.index("[[attacks]]")])
-    with pytest.raises(ConfigError, match="learns from attacks"):
-        load_guard_fitting(path)
+    for kind in ("adversarial-text", "encoder-head"):
+        other = text.replace('"adversarial-text", trees = 20', f'"{kind}"')
+        path.write_text(other[: other.index("[[attacks]]")])
+        with pytest.raises(ConfigError, match=f"'{kind}' learns from attacks"):
+            load_guard_fitting(path)
 
 
 def test_reads_texts_of_many_shapes(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ def test_at_a_quarter_of_the_parameters_it_keeps_the_gain(
 ) -> None:
     """S2-28: of a generator that learned to draw item 1, the distilled one draws it as often,
     to a tenth, on a planted log."""
-    pressure = Promotion(surrogate=First(), targets=np.array([57]), profiles=16, length=8)
-    aimed = replace(small_gan, beta=5.0, warmup=0, alarms="stop", average=0.0).fit(
+    pressure = Promotion(surrogate=First(), targets=np.array([57]), profiles=16, length=8, beta=5.0)
+    aimed = replace(small_gan, warmup=0, alarms="stop", average=0.0).fit(
         gan_log, RunContext(seed=1), pressure=pressure, start=gan_model
     )
     small = distil(aimed, gan_log, RunContext(seed=2), slim=SLIM, steps=400)
@@ -121,8 +121,8 @@ def test_the_attack_draws_from_the_distilled_one() -> None:
     """Inside its budget, deterministic, and not what the large one draws."""
     log = taste_log(users=40, items=30, events=8)
     attack = InterestGanProfiles(
-        gan=InterestGan(size=8, noise=4, width=16, warmup=2, batch_size=16), pretraining=10,
-        steps=4, beta=0.0, distilled=Slim(size=1, width=2),
+        gan=InterestGan(size=8, noise=4, width=16, steps=10, warmup=2, batch_size=16), steps=4,
+        beta=0.0, distilled=Slim(size=1, width=2),
     )  # fmt: skip
     threat = ThreatModel(
         goal=Promote(items="random:1"), surface="profiles", log="log",

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from hardrank.data import Dataset, Queries
 from hardrank.errors import DataError
-from hardrank.generators.distinct import Index, duplicate_share, mass_sample
+from hardrank.generators.distinct import mass_sample
 from hardrank.generators.interest_generator import InterestGenerator
+from hardrank.generators.near import Index, duplicate_share
 from hardrank.types import Ints
 
 

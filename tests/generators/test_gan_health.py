@@ -12,7 +12,7 @@ from torch import Tensor
 from hardrank.context import RunContext
 from hardrank.data import Dataset
 from hardrank.errors import Diverged
-from hardrank.generators.health import Monitor, overlap, stale, transfer_matrix, unique_share
+from hardrank.generators.health import Monitor, overlap, unique_share
 from hardrank.generators.interest_gan import InterestGan
 from hardrank.generators.networks import Critic, Generator
 
@@ -116,22 +116,6 @@ def test_an_unbalanced_game_is_noted_and_goes_on() -> None:
     assert monitor.well
     monitor.check(row | {"overlap": 0.9})
     assert not monitor.well
-
-
-def test_staleness_is_a_fall_of_more_than_a_fifth() -> None:
-    """S3-68"""
-    assert stale(0.5, 0.41) is None
-    assert stale(0.0, 0.0) is None
-    found = stale(0.5, 0.39)
-    assert found is not None
-    assert found.kind == "stale"
-
-
-def test_a_transfer_matrix_asks_everybody_of_everybody() -> None:
-    """S3-68"""
-    assert transfer_matrix([1, 2], [3, 5, 7], lambda g, r: g * r).tolist() == [
-        [3.0, 5.0, 7.0], [6.0, 10.0, 14.0],
-    ]  # fmt: skip
 
 
 def test_overlap_and_uniqueness_by_hand() -> None:

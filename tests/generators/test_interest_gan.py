@@ -174,8 +174,10 @@ def test_the_recommenders_term_pulls_and_beta_zero_does_not(
     histories = gan_log.histories()
     shares = {}
     for beta in (0.0, 3.0):
-        pressure = Promotion(surrogate=Linear(), targets=np.array([57]), profiles=16, length=8)
-        spec = replace(small_gan, beta=beta, steps=80, alarms="stop")
+        pressure = Promotion(
+            surrogate=Linear(), targets=np.array([57]), profiles=16, length=8, beta=beta
+        )
+        spec = replace(small_gan, steps=80, alarms="stop")
         model = spec.fit(gan_log, RunContext(seed=1), pressure=pressure)
         # users of another group than item 1
         drawn = model.sample(

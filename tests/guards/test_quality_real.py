@@ -32,6 +32,7 @@ from hardrank.experiment.guard_texts import TextFile
 from hardrank.guards import (
     GUARDS,
     AdversarialText,
+    EncoderHead,
     Example,
     Lesson,
     Listing,
@@ -201,6 +202,24 @@ def test_families_that_no_guard_saw(data_folder: Path) -> None:
         for guard, least in ((full, 0.85), (blind, 0.70)):
             said = guard.inspect([*there.clean, *found], there.lesson.shop)
             assert auroc([v.score for v in said], labels) >= least, family
+
+
+def test_a_head_over_an_encoder(data_folder: Path) -> None:
+    """S4-06: AUROC 0.85 of a family that was learned and 0.70 of one that was not, for all
+    families but `zero-width`, whose characters the encoder's tokenizer drops."""
+    there = shown(data_folder)
+    found: dict[str, list[float]] = {}
+    full = EncoderHead().fit(there.lesson)
+    for family in (attack.kind for attack in ATTACKS):
+        listings = there.of(family)
+        labels = np.arange(len(there.clean) + len(listings)) >= len(there.clean)
+        for guard in (full, EncoderHead().fit(there.lesson.without(family))):
+            raw = guard.raw([*there.clean, *listings], there.lesson.shop)
+            found.setdefault(family, []).append(auroc(raw, labels))
+    hidden = found.pop("zero-width")
+    assert max(hidden) < 0.6
+    for family, (seen, unseen) in found.items():
+        assert seen >= 0.85 and unseen >= 0.70, family
 
 
 def test_orders_to_a_machine_of_another_file(data_folder: Path) -> None:

@@ -17,39 +17,19 @@ from hardrank.errors import Unsupported
 from hardrank.hardening import APR, PamaCF, Ramp
 from hardrank.hardening.pamacf import item_magnitudes, user_magnitudes
 from hardrank.models import BprMf, LightGcn, Sasrec
-from hardrank.models.bpr.network import BprNetwork
 from hardrank.models.bpr.triples import BprBatch, Triples
 from hardrank.testing import toy_market
 from hardrank.testing.logs import taste_log
 from hardrank.testing.objectives import ObjectiveContract, TinyNetwork
-from hardrank.training import Step, check_objective
+from hardrank.testing.pairs import Remembering, batch, step
+from hardrank.training import check_objective
 
 RUN = RunContext()
-USERS, LIKED, OTHER = (0, 0, 1, 4), (1, 2, 3, 3), (4, 4, 5, 0)
 
 
-def batch(users: Any = USERS, liked: Any = LIKED, other: Any = OTHER) -> BprBatch:
-    return BprBatch(*(torch.tensor(rows) for rows in (users, liked, other)))
-
-
-def step(progress: float = 0.0) -> Step:
-    return Step(epoch=0, number=0, progress=progress, generator=torch.Generator().manual_seed(0))
-
-
-class Net(BprNetwork):
-    """Remembers the deltas it was asked for. Lengths of the users: 1, 2, 3, 4, 30."""
-
-    def __init__(self) -> None:
-        draws = torch.Generator().manual_seed(1)
-        users, items, biases = (torch.randn(*s, generator=draws) for s in ((5, 4), (7, 4), (7,)))
-        lengths = torch.tensor([1.0, 2.0, 3.0, 4.0, 30.0])
-        users = users / users.norm(dim=1, keepdim=True) * lengths[:, None]
-        super().__init__(users, items, biases, penalty=0.01)
-        self.last: dict[Any, Tensor] = {}
-
-    def loss(self, batch: BprBatch, deltas: Any = None) -> Tensor:
-        self.last = dict(deltas or {})
-        return super().loss(batch, deltas)
+def net() -> Remembering:
+    """Users of very different lengths."""
+    return Remembering((1.0, 2.0, 3.0, 4.0, 30.0))
 
 
 class TestPamaCF(ObjectiveContract):
@@ -57,7 +37,7 @@ class TestPamaCF(ObjectiveContract):
     zero = PamaCF(radius=0.2, weight=0.0)
 
     def network(self) -> Any:
-        return Net()
+        return net()
 
     def batch(self) -> Any:
         return batch()
@@ -88,24 +68,24 @@ def test_an_item_gets_the_mean_of_those_who_compare_it() -> None:
 def test_rows_move_by_their_magnitudes() -> None:
     """S4-05: lengths 1, 2 and 30 of the batch's users, mean 11, shares clipped at 0.5 and 2.
     Item 3 stands with users 1 and 4: (0.5 + 2) / 2."""
-    net = Net()
-    PamaCF(radius=0.1, absolute=True)(net, batch(), step())
-    lengths = net.last["user-vectors"].norm(dim=1)
+    made = net()
+    PamaCF(radius=0.1, absolute=True)(made, batch(), step())
+    lengths = made.last["user-vectors"].norm(dim=1)
     torch.testing.assert_close(lengths, torch.tensor([0.05, 0.05, 0.0, 0.0, 0.2]))
-    lengths = net.last["item-vectors"].norm(dim=1)
+    lengths = made.last["item-vectors"].norm(dim=1)
     expected = torch.tensor([0.2, 0.05, 0.05, 0.125, 0.05, 0.05, 0.0])
     torch.testing.assert_close(lengths, expected)
 
 
 def test_the_perturbation_is_an_ascent() -> None:
     """The loss at the small delta is above the clean one by its length along the slope."""
-    net = Net()
-    value = PamaCF(radius=1e-3, absolute=True)(net, batch(), step())
-    deltas = net.last
+    made = net()
+    value = PamaCF(radius=1e-3, absolute=True)(made, batch(), step())
+    deltas = made.last
     zero = {s: torch.zeros_like(d, requires_grad=True) for s, d in deltas.items()}
-    slopes = torch.autograd.grad(Net().loss(batch(), zero), list(zero.values()))
+    slopes = torch.autograd.grad(net().loss(batch(), zero), list(zero.values()))
     rise = sum((g * d).sum() for g, d in zip(slopes, deltas.values(), strict=True))
-    clean = Net().loss(batch())
+    clean = net().loss(batch())
     torch.testing.assert_close(value - 2 * clean, rise, rtol=2e-2, atol=1e-5)
     assert rise > 0
 
@@ -123,20 +103,20 @@ def test_magnitudes_are_bounded_and_monotone(
 
 def test_equal_users_make_it_apr() -> None:
     one = batch((0, 0), (1, 2), (4, 5))
-    mine = PamaCF(radius=0.3)(Net(), one, step())
-    torch.testing.assert_close(mine, APR(radius=0.3)(Net(), one, step()))
+    mine = PamaCF(radius=0.3)(net(), one, step())
+    torch.testing.assert_close(mine, APR(radius=0.3)(net(), one, step()))
 
 
 def test_clipped_at_one_it_is_apr() -> None:
-    mine = PamaCF(radius=0.3, least=1.0, most=1.0)(Net(), batch(), step())
-    torch.testing.assert_close(mine, APR(radius=0.3)(Net(), batch(), step()))
+    mine = PamaCF(radius=0.3, least=1.0, most=1.0)(net(), batch(), step())
+    torch.testing.assert_close(mine, APR(radius=0.3)(net(), batch(), step()))
 
 
 def test_schedules_reach_zero() -> None:
     objective = PamaCF(radius=0.3, weight_schedule=Ramp())
-    assert torch.equal(objective(Net(), batch(), step(0.0)), Net().loss(batch()))
+    assert torch.equal(objective(net(), batch(), step(0.0)), net().loss(batch()))
     shrinking = PamaCF(radius=0.3, radius_schedule=Ramp())
-    torch.testing.assert_close(shrinking(Net(), batch(), step(0.0)), 2 * Net().loss(batch()))
+    torch.testing.assert_close(shrinking(net(), batch(), step(0.0)), 2 * net().loss(batch()))
 
 
 @pytest.mark.parametrize("spec", [BprMf(size=4, epochs=2), LightGcn(size=4, epochs=2)])
@@ -187,7 +167,7 @@ def test_batches_that_do_not_say_whose_they_are_are_refused() -> None:
     nameless = batch((0,), (1,), (2,))
     object.__setattr__(nameless, "users", None)
 
-    class Anonymous(Net):
+    class Anonymous(Remembering):
         def loss(self, batch: BprBatch, deltas: Any = None) -> Tensor:
             return super().loss(replace(batch, users=torch.tensor([0])), deltas)
 

@@ -56,7 +56,7 @@ MINIMAL: dict[str, dict[str, Any]] = {
 }
 """kind -> what it takes to make one that a sequence model without text trains by."""
 
-WITH_ATTACKS = {"discrete", "text-augmentation"}
+WITH_ATTACKS = {"discrete", "recognition", "text-augmentation"}
 """Trained on texts that attacks write, so not by a model without text and attacks."""
 WITH_USERS = {"pama-cf"}
 """Need vectors of users, which no sequence model has; see `test_pamacf`."""

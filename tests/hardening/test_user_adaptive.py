@@ -17,45 +17,23 @@ from hardrank.errors import Unsupported
 from hardrank.hardening import APR, Ramp, UserAdaptive
 from hardrank.hardening.user_adaptive import magnitudes
 from hardrank.models import BprMf, Sasrec
-from hardrank.models.bpr.network import BprNetwork
 from hardrank.models.bpr.triples import BprBatch
 from hardrank.testing import toy_market
 from hardrank.testing.objectives import ObjectiveContract, TinyNetwork
+from hardrank.testing.pairs import Remembering, batch, step
 from hardrank.training import Step, Training, check_objective
 
 RUN = RunContext()
 USERS, LIKED, OTHER = (0, 0, 1, 4), (1, 2, 3, 3), (4, 4, 5, 0)
 
 
-def batch(users: Any = USERS, liked: Any = LIKED, other: Any = OTHER) -> BprBatch:
-    return BprBatch(*(torch.tensor(rows) for rows in (users, liked, other)))
-
-
-def step(progress: float = 0.0) -> Step:
-    return Step(epoch=0, number=0, progress=progress, generator=torch.Generator().manual_seed(0))
-
-
 def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
-class Net(BprNetwork):
-    """Remembers the deltas it was asked for."""
-
-    def __init__(self) -> None:
-        draws = torch.Generator().manual_seed(1)
-        users, items, biases = (torch.randn(*s, generator=draws) for s in ((5, 4), (7, 4), (7,)))
-        super().__init__(users, items, biases, penalty=0.01)
-        self.last: dict[Any, Tensor] = {}
-
-    def loss(self, batch: BprBatch, deltas: Any = None) -> Tensor:
-        self.last = dict(deltas or {})
-        return super().loss(batch, deltas)
-
-
 class _OnNet(ObjectiveContract):
     def network(self) -> Any:
-        return Net()
+        return Remembering()
 
     def batch(self) -> Any:
         return batch()
@@ -118,7 +96,7 @@ def test_magnitudes_are_bounded_and_monotone(rows: list[tuple[float, int]], fall
 @pytest.mark.parametrize("rule", ["vulnerability", "embedding"])
 def test_rows_of_the_user_table_have_their_users_radius(rule: Any) -> None:
     """S4-05: user rows radius * m(u), item rows radius; by a slow twin."""
-    net = Net()
+    net = Remembering()
     UserAdaptive(rule=rule, radius=0.5, absolute=True)(net, batch(), step())
     value = dict[int, list[float]]()
     for user, liked, other in zip(USERS, LIKED, OTHER, strict=True):
@@ -139,21 +117,23 @@ def test_rows_of_the_user_table_have_their_users_radius(rule: Any) -> None:
 def test_equal_users_make_it_apr() -> None:
     """One user in the batch is the mean user."""
     one = batch((0, 0), (1, 2), (4, 5))
-    mine = UserAdaptive(radius=0.3)(Net(), one, step())
-    torch.testing.assert_close(mine, APR(radius=0.3)(Net(), one, step()))
+    mine = UserAdaptive(radius=0.3)(Remembering(), one, step())
+    torch.testing.assert_close(mine, APR(radius=0.3)(Remembering(), one, step()))
 
 
 def test_items_may_stand_still() -> None:
-    net = Net()
+    net = Remembering()
     UserAdaptive(radius=0.3, items=False)(net, batch(), step())
     assert set(net.last) == {"user-vectors"}
 
 
 def test_schedules_reach_zero() -> None:
     objective = UserAdaptive(radius=0.3, weight_schedule=Ramp())
-    assert torch.equal(objective(Net(), batch(), step(0.0)), Net().loss(batch()))
+    assert torch.equal(objective(Remembering(), batch(), step(0.0)), Remembering().loss(batch()))
     shrinking = UserAdaptive(radius=0.3, radius_schedule=Ramp())
-    torch.testing.assert_close(shrinking(Net(), batch(), step(0.0)), 2 * Net().loss(batch()))
+    torch.testing.assert_close(
+        shrinking(Remembering(), batch(), step(0.0)), 2 * Remembering().loss(batch())
+    )
 
 
 @pytest.mark.parametrize("rule", ["vulnerability", "embedding"])
@@ -227,7 +207,7 @@ def test_batches_that_do_not_say_whose_they_are_are_refused() -> None:
     nameless = BprBatch(torch.tensor([0]), torch.tensor([1]), torch.tensor([2]))
     object.__setattr__(nameless, "users", None)
 
-    class Anonymous(Net):
+    class Anonymous(Remembering):
         def loss(self, batch: BprBatch, deltas: Any = None) -> Tensor:
             return super().loss(replace(batch, users=torch.tensor([0])), deltas)
 

@@ -20,7 +20,8 @@ from hardrank.models.common import whole
 from hardrank.perturbations import PGD
 from hardrank.recommender import Differentiable, best, mask_seen
 from hardrank.testing import dataset, toy_market
-from hardrank.training import Plain, Step
+from hardrank.testing.pairs import Died, Dies
+from hardrank.training import Plain
 
 RUN = RunContext()
 SPEC = BprMf(size=8, epochs=6, batch_size=32, learning_rate=0.02)
@@ -79,34 +80,12 @@ def test_the_plain_objective_is_no_objective() -> None:
     assert all(np.array_equal(one.arrays()[n], two.arrays()[n]) for n in one.arrays())
 
 
-class _Stopped(Exception):
-    pass
-
-
-class _Falls:
-    """Plain for some epochs, then the process dies."""
-
-    kind = "falls"
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __repr__(self) -> str:
-        return "falls"
-
-    def __call__(self, network: Any, batch: Any, step: Step) -> torch.Tensor:
-        if step.epoch == self.epoch:
-            raise _Stopped
-        loss: torch.Tensor = network.loss(batch)
-        return loss
-
-
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     run = replace(RUN, folder=tmp_path)
-    with pytest.raises(_Stopped):
-        SPEC.fit(toy_market(), run, objective=_Falls(3))
+    with pytest.raises(Died):
+        SPEC.fit(toy_market(), run, objective=Dies(3))
     assert list(tmp_path.glob("*/checkpoint.safetensors"))
-    resumed = SPEC.fit(toy_market(), run, objective=_Falls(99))
+    resumed = SPEC.fit(toy_market(), run, objective=Dies(99))
     whole_run = SPEC.fit(toy_market(), RUN)
     for name, array in whole_run.arrays().items():
         assert np.array_equal(resumed.arrays()[name], array)

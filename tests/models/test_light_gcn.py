@@ -25,7 +25,8 @@ from hardrank.perturbations import PGD
 from hardrank.recommender import Differentiable
 from hardrank.testing import dataset, toy_market
 from hardrank.testing.logs import GROUPS, taste_log
-from hardrank.training import Plain, Step
+from hardrank.testing.pairs import Died, Dies
+from hardrank.training import Plain
 
 RUN = RunContext()
 SPEC = LightGcn(size=8, epochs=6, batch_size=32)
@@ -195,33 +196,11 @@ def test_seed_decides_and_plain_is_no_objective() -> None:
     assert not np.allclose(one.factors, SPEC.fit(data, RunContext(seed=1)).factors)
 
 
-class _Stopped(Exception):
-    pass
-
-
-class _Falls:
-    """Plain for some epochs, then the process dies."""
-
-    kind = "falls"
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __repr__(self) -> str:
-        return "falls"
-
-    def __call__(self, network: Any, batch: Any, step: Step) -> torch.Tensor:
-        if step.epoch == self.epoch:
-            raise _Stopped
-        loss: torch.Tensor = network.loss(batch)
-        return loss
-
-
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     run = replace(RUN, folder=tmp_path)
-    with pytest.raises(_Stopped):
-        SPEC.fit(toy_market(), run, objective=_Falls(3))
-    resumed = SPEC.fit(toy_market(), run, objective=_Falls(99))
+    with pytest.raises(Died):
+        SPEC.fit(toy_market(), run, objective=Dies(3))
+    resumed = SPEC.fit(toy_market(), run, objective=Dies(99))
     for name, array in SPEC.fit(toy_market(), RUN).arrays().items():
         assert np.array_equal(resumed.arrays()[name], array)
 

@@ -34,6 +34,7 @@ from hardrank.models.graph.edges import normalised
 from hardrank.models.graph.network import GraphNetwork
 from hardrank.testing import dataset
 from hardrank.testing.logs import taste_log
+from hardrank.testing.pairs import Died, Dies
 from hardrank.types import Ints
 
 RUN = RunContext(seed=3)
@@ -280,28 +281,6 @@ def test_the_same_seed_gives_the_same_weights(negatives: Negatives) -> None:
     assert same is (negatives.kind == "uniform-items")
 
 
-class _Stopped(Exception):
-    pass
-
-
-class _Falls:
-    """Plain for some epochs, then the process dies."""
-
-    kind = "falls"
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __repr__(self) -> str:
-        return "falls"
-
-    def __call__(self, network: Any, batch: Any, step: Any) -> torch.Tensor:
-        if step.epoch == self.epoch:
-            raise _Stopped
-        loss: torch.Tensor = network.loss(batch)
-        return loss
-
-
 @pytest.mark.parametrize("negatives", KINDS[1:], ids=lambda k: k.kind)
 def test_a_killed_training_goes_on_to_the_same_weights(
     negatives: Negatives, tmp_path: Path
@@ -309,10 +288,10 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     """Hard ones are chosen by weights: those of a checkpoint choose as those of one run."""
     spec, log = small(negatives=negatives), taste_log(users=40, items=30, events=6)
     run = replace(RUN, folder=tmp_path)
-    with pytest.raises(_Stopped):
-        spec.fit(log, run, objective=_Falls(2))
+    with pytest.raises(Died):
+        spec.fit(log, run, objective=Dies(2))
     assert list(tmp_path.glob("*/checkpoint.safetensors"))
-    resumed = spec.fit(log, run, objective=_Falls(99)).arrays()
+    resumed = spec.fit(log, run, objective=Dies(99)).arrays()
     whole_run = spec.fit(log, RUN).arrays()
     assert all(np.array_equal(resumed[n], whole_run[n]) for n in resumed)
 

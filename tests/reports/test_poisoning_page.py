@@ -16,7 +16,7 @@ from hardrank.errors import SchemaError
 from hardrank.findings import Finding
 from hardrank.reports.poisoning import poisoning_page
 from hardrank.reports.poisoning_evidence import read_poisoning
-from hardrank.reports.poisoning_verdict import said
+from hardrank.reports.poisoning_verdict import arms, said
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 NASTY = "<script>alert(1)</script>"
@@ -124,8 +124,8 @@ def make(tmp_path: Path) -> Make:
 
 def test_sections_come_verdict_first(page: Page) -> None:
     ids = [a["id"] for t, a in page.elements if t == "section"]
-    assert ids == ["verdict", "exposure", "defences", "quality", "detection", "profiles", "gates",
-                   "method"]  # fmt: skip
+    assert ids == ["verdict", "exposure", "defences", "quality", "detection", "profiles",
+                   "coverage", "gates", "method"]  # fmt: skip
 
 
 def test_the_verdict_is_short_and_says_what_matters(tmp_path: Path) -> None:
@@ -136,9 +136,9 @@ def test_the_verdict_is_short_and_says_what_matters(tmp_path: Path) -> None:
         "Undefended, popular-fillers moves the targets on ease from 1.0 % to 25.0 % of those "
         "lists; the least of its 4 victims is rating-mf, from 1.0 % to 25.0 % under "
         "popular-fillers.",
-        "Of what the strongest attack on each target gains, defences take away: filter 40.0 % "
-        "(for 0.50 % of NDCG@10), norm 40.0 % (for 0.50 % of NDCG@10) and two-stage 40.0 % (for "
-        "0.50 % of NDCG@10).",
+        "Of what the strongest attack on each target gains, defences take away, even where the "
+        "attacker knows them: filter 40.0 % (for 0.50 % of NDCG@10), norm 40.0 % (for 0.50 % of "
+        "NDCG@10) and two-stage 40.0 % (for 0.50 % of NDCG@10).",
         "At 1 % false alarms the best detector, boosted, finds 82.5 % of fake users on average, "
         "but 75.0 % of those of popular-fillers.",
         "NDCG@10 of real users moves by at most 1.2 % under any attack: watching quality alone "
@@ -164,7 +164,8 @@ def test_a_demotion_is_told_as_one(tmp_path: Path) -> None:
         "lists; the least of its 2 victims is wmf, from 20.0 % to 10.0 % under random-profiles."
     )
     assert sentences[2].startswith(
-        "Of what the strongest attack on each target takes away, defences give back: filter 40.0 %"
+        "Of what the strongest attack on each target takes away, defences give back, even where "
+        "the attacker knows them: filter 40.0 %"
     )
     assert read.strongest_first == list(ATTACKS)
     source = poisoning_page(tmp_path).read_text("utf-8")
@@ -239,14 +240,106 @@ def test_what_is_not_reliable_is_marked_and_said(make: Make) -> None:
                         reason="it fell", remedy="lower the weight"))  # fmt: skip
     source = make(made)
     text = Page(source).text
-    bad = sum(not f.reliable for f in made) - 1
-    assert f"{bad} of {len(made)} figures are marked unreliable: see the checks." in text
-    assert "norm 40.0 % (for 0.50 % of NDCG@10, marked unreliable)" in text
-    assert "Unreliable: quality floor: it fell. What to try: lower the weight" in text
+    assert "concerns are struck out; those of the 15 arms without one stand" in text
+    assert "norm 40.0 % (for 0.50 % of NDCG@10; a check failed on wmf)" in text
+    assert "Unreliable (wmf, norm): quality floor: it fell. What to try: lower the weight" in text
     assert "16 checks passed, 1 failed, 0 could not be asked or decided." in text
     gates = source[source.index('id="gates"') :]
     assert gates.index("quality floor") < gates.index("strangers to test")
     assert "wmf/norm: it fell" in gates
+
+
+def test_the_verdict_speaks_of_each_arm_by_itself(tmp_path: Path) -> None:
+    """A check that one arm fails is not held against another; one of a control is held against
+    every arm that is compared with it."""
+    made = [*everything(ATTACKS[:3]),
+            finding("wmf/norm", "gate", "quality_floor", 0.0, reliable=False, reason="it fell"),
+            finding("ease/norm", "gate", "quality_floor", None, reason="9 are too few to say"),
+            finding("item-knn/control", "gate", "split_without_leaks", 0.0,
+                    reliable=False)]  # fmt: skip
+    read = read_poisoning(folder_of(tmp_path, made))
+    states = {(v, a): read.standing(f"{v}/{a}").state for v in VICTIMS for a in ARMS}
+    assert {where for where, state in states.items() if state == "failed"} == {
+        ("wmf", "norm"), *(("item-knn", arm) for arm in ARMS),
+    }  # fmt: skip
+    assert states["ease", "norm"] == "undecided" and states["wmf", "control"] == "passed"
+    shown = arms(read)
+    assert shown is not None
+    cells = [" ".join(re.sub("<[^>]+>", " ", c).split()).replace("\N{NARROW NO-BREAK SPACE}", " ")
+             for c in re.findall(r"<td.*?</td>", shown, re.S)]  # fmt: skip
+    sound, leaky = "✓ counts takes away 40.0 % price 0.50 %", "split without leaks of control"
+    assert cells == [
+        sound, sound, f"✕ does not count failed: {leaky}", sound,
+        "? provisional undecided: quality floor takes away 40.0 % price 0.50 %",
+        "✕ does not count failed: quality floor", f"✕ does not count failed: {leaky}", sound,
+        sound, sound, f"✕ does not count failed: {leaky}", sound,
+    ]  # fmt: skip
+    sentence = said(read)[2]
+    assert "filter 40.0" in sentence and sentence.count("a check failed on item-knn") == 2
+    assert "% of NDCG@10; a check failed on wmf and item-knn)" in sentence
+
+
+LONG = (
+    "evasive-profiles(first=rehearsed(candidates=(CraftedProfiles(kind='crafted-profiles', "
+    "steps=45, disguises=(0.75, 0.9)),)), lengths=(0.65,), praise=(0.5, 1.0), rounds=2)"
+)
+
+
+def covered() -> list[Finding]:
+    """Scripted profiles tried on all arms, known to `filter`; one adaptive attack on `filter`
+    of one victim; nothing by policy gradient."""
+    made = []
+    for victim in VICTIMS:
+        for arm in ARMS:
+            for family in ("scripted profiles", "profiles by policy gradient"):
+                for goal in ("promote", "demote"):
+                    done = family == "scripted profiles" and goal == "promote"
+                    made.append(finding(
+                        f"{victim}/{arm}", "coverage", "measured", float(done),
+                        group="seen" if arm == "filter" and done else "unseen",
+                        reason="bandwagon, segment" if done else "not measured",
+                        where={"sample": family, "site": "profiles", "goal": goal},
+                    ))  # fmt: skip
+    made.append(finding("ease/filter", "coverage", "measured", 1.0, group="adaptive",
+                        reason=f"{LONG} (adaptive)",
+                        where={"sample": "rehearsed profiles", "site": "profiles",
+                               "goal": "promote"}))  # fmt: skip
+    return made
+
+
+def test_the_matrix_says_what_was_tried_on_which_arm(make: Make) -> None:
+    """S2-16: families of attacks by arm, those that were not tried named."""
+    adapted = finding("ease/filter", "promotion", "er_after@50", 0.1, trial=f"{LONG} (adaptive)")
+    source = make([*everything(ATTACKS[:5]), *covered(), adapted])
+    part = source[source.index('<section id="coverage"') :]
+    part = part[: part.index("</section>")]
+    rows = [[" ".join(re.sub("<[^>]+>", " ", c).split())
+             for c in re.findall(r"<t[hd].*?</t[hd]>", row, re.S)]
+            for row in re.findall(r"<tr>.*?</tr>", part, re.S)]  # fmt: skip
+    assert rows == [
+        ["family", "no defence", "filter", "norm", "two-stage"],
+        ["scripted profiles bandwagon, segment", "✓ tried", "✓ known", "✓ unseen", "✓ unseen"],
+        ["profiles by policy gradient", *["– not tried"] * 4],
+        ["rehearsed profiles", "– not tried", "✓ adaptive evasive-profiles on ease alone",
+         "– not tried", "– not tried"],
+    ]  # fmt: skip
+    assert "Not tried on any arm: profiles by policy gradient." in part
+    assert "goal to demote: scripted profiles and profiles by policy gradient." in part
+
+
+def test_a_run_without_a_matrix_says_so(source: str) -> None:
+    assert "No coverage matrix was kept with this run" in source
+
+
+def test_nested_labels_are_short_and_whole_in_a_hint_and_a_legend(make: Make) -> None:
+    source = make(everything((LONG, *ATTACKS[:3])))
+    whole = LONG.replace("'", "&#x27;")
+    assert max(len(t) for _, t in Page(source).texts if "evasive" in t and t != LONG) <= 90
+    assert source.count(f'title="{whole}"') > 5
+    assert source.count(f"<dd>{whole}</dd>") == 1
+    charts = [d for d in drawings(source) if "by attack" in (d[0].text or "")]
+    named = [t.text or "" for d in charts for t in d.iter() if t.get("class") == "who"]
+    assert max(map(len, named)) <= 60 and any(t.startswith("evasive-profiles(") for t in named)
 
 
 def test_what_could_not_run_says_why(make: Make) -> None:
@@ -257,7 +350,7 @@ def test_what_could_not_run_says_why(make: Make) -> None:
         for f in everything()
     ]  # fmt: skip
     source = make(made)
-    assert f"No value: {reason}" in Page(source).text
+    assert f"No value (all arms): {reason}" in Page(source).text
     assert all("love-hate" not in "".join(d.itertext())
                for d in drawings(source) if "by attack" in (d[0].text or ""))  # fmt: skip
 
@@ -343,7 +436,12 @@ onload = () => {
 def test_nothing_runs_over_at_any_width(make: Make, tmp_path: Path) -> None:
     """Sixteen arms across and long labels, in a browser where there is one: tables scroll by
     themselves, the page never does; no label is cut; the console stays empty."""
-    source = make(everything((ATTACKS[13], *ATTACKS[:4])))
+    made = everything((ATTACKS[13], LONG, *ATTACKS[:4]))
+    made.append(finding("wmf/norm", "gate", "quality_floor", 0.0, group="tail", reliable=False,
+                        reason="it fell by 11.5 %; 2.0 % allowed",
+                        remedy="more slack"))  # fmt: skip
+    adapted = finding("ease/filter", "promotion", "er_after@50", 0.1, trial=f"{LONG} (adaptive)")
+    source = make([*made, *covered(), adapted])
     if BROWSER is None:
         assert Page(source).elements
         return

@@ -74,6 +74,7 @@ def test_a_fair_profile_passes_and_is_counted() -> None:
         ([AddProfile("n", ("i0",))], "'n': a log with ratings needs one for each event"),
         ([AddProfile("n", ("i0", "i1"), (1.0,))], "a log with ratings needs one for each event"),
         ([AddProfile("n", ("i0",), (5.5,))], r"'n': a rating outside \[1, 5\]"),
+        ([AddProfile("n", ("i0",), (0.5,))], r"'n': a rating outside \[1, 5\]"),
         ([AddProfile("n", ("i0",), (float("nan"),))], r"'n': a rating outside \[1, 5\]"),
         ([replace(FAIR, times=(LAST, FIRST))], "its times are not one for each event, oldest"),
         ([replace(FAIR, times=(FIRST,))], "its times are not one for each event, oldest first"),

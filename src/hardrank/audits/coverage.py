@@ -5,6 +5,7 @@ An audit that does not say what it left out is read as if it had left nothing ou
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -16,6 +17,7 @@ from hardrank.audits.samples import gather, samples
 from hardrank.findings import Finding
 
 __all__ = [
+    "ADAPTIVE",
     "FAMILIES",
     "REPRESENTATION",
     "Cell",
@@ -81,6 +83,7 @@ FAMILIES: dict[str, str] = {
     "few-profiles": "rehearsed profiles",
     "helped-profiles": "rehearsed profiles",
     "rehearsed": "rehearsed profiles",
+    "rival-profiles": "rehearsed profiles",
     "evasive-profiles": "rehearsed profiles",
     "template-reviews": "fake reviews",
     "rewritten-reviews": "fake reviews",
@@ -89,6 +92,8 @@ FAMILIES: dict[str, str] = {
 }
 """Kind of an attack -> what it does to a text, history, vector or log. Training on one of a family
 makes the others of it seen. A kind that is not here is a family of its own."""
+ADAPTIVE = "adaptive"
+"""Group of the rows of attackers who know the defence."""
 REPRESENTATION = "representation"
 """Family and surface of bounded perturbations of inner vectors."""
 
@@ -125,31 +130,40 @@ def coverage_samples(
     *,
     trained_on: Collection[str],
     cells: Iterable[Cell] | None = None,
+    adaptive: Mapping[Cell, Sequence[str]] = MappingProxyType({}),
 ) -> pl.DataFrame:
     """One row a cell: `sample` its family, `site` its surface, `success` whether it was
     measured, `value` by how many trials, `group` whether training saw the family.
 
     measured: cell -> trials that ran in it. Cells beyond `known_cells` are added.
+    adaptive: cell -> trials whose attacker knows the defence, each cell a row more of the
+    group `adaptive`.
     """
-    every = sorted({*(known_cells() if cells is None else cells), *measured})
+    every = sorted({*(known_cells() if cells is None else cells), *measured, *adaptive})
+    rows = [
+        (cell, "seen" if cell.family in trained_on else "unseen", measured.get(cell, ()))
+        for cell in every
+    ]
+    rows += [(cell, ADAPTIVE, trials) for cell, trials in sorted(adaptive.items())]
     return gather(
         samples(
             {
                 "subject": subject, "seed": None, "audit": "coverage", "trial": "clean",
                 "sample": cell.family, "site": cell.surface, "goal": cell.goal,
-                "success": bool(measured.get(cell)), "value": len(measured.get(cell, ())),
-                "group": "seen" if cell.family in trained_on else "unseen",
+                "success": bool(trials), "value": len(trials), "group": group,
             }
         )
-        for cell in every
+        for cell, group, trials in rows
     )  # fmt: skip
 
 
 def coverage_findings(
-    table: pl.DataFrame, measured: Mapping[str, Mapping[Cell, Sequence[str]]]
+    table: pl.DataFrame,
+    measured: Mapping[str, Mapping[Cell, Sequence[str]]],
+    adaptive: Mapping[str, Mapping[Cell, Sequence[str]]] = MappingProxyType({}),
 ) -> list[Finding]:
     """One finding a row of `coverage_samples`: value 1 measured, 0 not; the reason names the
-    trials, or says `not measured`. measured: subject -> cell -> trials. Recomputable."""
+    trials, or says `not measured`. measured, adaptive: subject -> cell -> trials. Recomputable."""
     rows = table.filter(pl.col("audit") == "coverage")
     made = []
     for subject, family, surface, goal, group in rows.select(
@@ -159,7 +173,8 @@ def coverage_findings(
             table, subject=subject, audit="coverage", metric="measured", formula="passed",
             where={"sample": family, "site": surface, "goal": goal}, group=group,
         )  # fmt: skip
-        trials = measured.get(subject, {}).get(Cell(family, surface, goal), ())
+        known = adaptive if group == ADAPTIVE else measured
+        trials = known.get(subject, {}).get(Cell(family, surface, goal), ())
         made.append(replace(found, reason=", ".join(trials) or "not measured"))
     return made
 

@@ -52,9 +52,11 @@ def scan(
     from hardrank.experiment.detect_spec import load_scan
 
     ready, source = detector_of(detector), load_scan(data)
-    found = scan_log(ready, source.data.load(), RunContext(folder=out), share=share)
-    flagged = found.users.filter(found.users["flagged"])
-    print(f"{flagged.height} of {found.users.height} users are flagged")
+    log = source.data.load()
+    found = scan_log(ready, log, RunContext(folder=out), share=share)
+    flagged, silent = found.users.filter(found.users["flagged"]), log.n_users - found.users.height
+    more = f"; {silent} more could not be judged" if silent else ""
+    print(f"{flagged.height} of {found.users.height} users are flagged{more}")
     _say(flagged.head(most), lambda r: f"  {r['user_id']}  {r['score']:.4f}  {r['reasons']}")
     items = found.items.filter(found.items["suspicion"] > 0)
     print(f"{items.height} items are rated by more of them than by chance")

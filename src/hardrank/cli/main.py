@@ -39,19 +39,23 @@ BROKEN_PIPE = 141
 SYSTEM = 4
 """The machine said no: a full disk, a file that may not be read."""
 
-RESUMES = ("run", "audit", "tune", "harden", "retrain")
+RESUMES = (
+    "run", "audit", "tune", "harden", "retrain", "attack poison", "gan train", "gan augment",
+)  # fmt: skip
 
 
 class Commands(TyperGroup):
     """Errors meant for users become one message on stderr and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
+        said = list(ctx.args)  # what stands behind the first word; gone once it is invoked
         try:
             return super().invoke(ctx)
         except HardrankError as error:
             ctx.exit(_said(str(error), error.exit_code))
         except KeyboardInterrupt:
-            again = ": run again to resume" if ctx.invoked_subcommand in RESUMES else ""
+            words = (str(ctx.invoked_subcommand), f"{ctx.invoked_subcommand} {''.join(said[:1])}")
+            again = ": run again to resume" if any(w in RESUMES for w in words) else ""
             ctx.exit(_said(f"interrupted{again}", INTERRUPTED))
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -116,7 +120,8 @@ def _said(message: str, code: int) -> int:
 def _system(error: OSError) -> str:
     import errno
 
-    what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    name = error.filename2 or error.filename  # of a renaming, the file that was to be written
+    what = f"{name}: {error.strerror}" if name else str(error)
     remedies = {
         errno.ENOSPC: "free some space and run again; nothing half-written was left",
         errno.EDQUOT: "free some space and run again; nothing half-written was left",
@@ -124,6 +129,9 @@ def _system(error: OSError) -> str:
         errno.EACCES: "check the permissions, or choose another folder",
         errno.EROFS: "choose a folder that can be written",
         errno.ENOENT: "check the path",
+        errno.EISDIR: "that is a folder: name a file",
+        errno.ENOTDIR: "a file stands where a folder should: choose another path",
+        errno.EEXIST: "a file stands where a folder should: choose another path",
         errno.EMFILE: "allow more open files (ulimit -n)",
     }
     remedy = remedies.get(error.errno or 0)

@@ -34,14 +34,28 @@ def allowed(dataset: Dataset, newcomers: Mask, slack: float) -> Doubles:
     return np.asarray(np.ceil(usual + slack * np.sqrt(usual) + 2), dtype=np.float64)
 
 
-def surplus(dataset: Dataset, newcomers: Mask) -> Doubles:
-    """(E,) how much better each event rates its item than earlier users did, by the habits of
-    its own user; 0 without a rating.
+def surplus(dataset: Dataset, newcomers: Mask, kept: Mask | None = None) -> tuple[Doubles, Doubles]:
+    """(E,) praise and (E,) blame: how much better, and how much worse, each event rates its
+    item than earlier users did, by the habits of its own user; 0 without a rating.
 
     With mu the mean of the earlier ratings, m_i = (sum of item i's earlier ratings + 5 mu) /
-    (n_i + 5), b_u the sum of r - m_i over user u's ratings over their number + 5:
-    r - m_i - b_u. So a user who blames all else to make his praise count is seen.
+    (n_i + 5), b_u the sum of r - m_i over user u's `kept` ratings over their number + 5:
+
+        praise = r - m_i - min(b_u, 0)        blame = m_i - r + max(b_u, 0)
+
+    Whoever blames all else makes his praise count, and whoever praises all else his blame. A
+    generous user's praise counts in full: generosity that is dropped later would excuse it.
+    kept: (E,) the events that training would read; None for all.
     """
+    known, apart, habit = _habits(dataset, newcomers, kept)
+    praise, blame = apart - np.minimum(habit, 0), np.maximum(habit, 0) - apart
+    return np.where(known, praise, 0.0), np.where(known, blame, 0.0)
+
+
+def _habits(
+    dataset: Dataset, newcomers: Mask, kept: Mask | None = None
+) -> tuple[Mask, Doubles, Doubles]:
+    """(E,) whether there is a rating, its r - m_i, and its user's b_u: see `surplus`."""
     users, items = dataset.events["user"].to_numpy(), dataset.event_items
     given = dataset.events["rating"].cast(float).fill_null(np.nan).to_numpy()
     known, early = ~np.isnan(given), ~_new(dataset, newcomers)
@@ -50,9 +64,10 @@ def surplus(dataset: Dataset, newcomers: Mask) -> Doubles:
     sums = np.bincount(items[base], weights=ratings[base], minlength=dataset.n_items)
     means = (sums + _PRIOR * mean) / (np.bincount(items[base], minlength=dataset.n_items) + _PRIOR)
     apart = np.where(known, ratings - means[items], 0.0)
-    sums = np.bincount(users, weights=apart, minlength=dataset.n_users)
-    habit = sums / (np.bincount(users[known], minlength=dataset.n_users) + _PRIOR)
-    return np.where(known, apart - habit[users], 0.0)
+    read = known if kept is None else known & kept
+    sums = np.bincount(users[read], weights=apart[read], minlength=dataset.n_users)
+    habit = sums / (np.bincount(users[read], minlength=dataset.n_users) + _PRIOR)
+    return known, apart, np.asarray(habit[users])
 
 
 def growth_capped(
@@ -60,12 +75,13 @@ def growth_capped(
 ) -> Filtered:
     """Without the events of new users beyond what each item is allowed.
 
-    In a log with ratings, the sum of an item's `surplus` over the new events stays within
-    slack * s * sqrt(l), where s is the root mean square of the surplus of earlier events and l
-    is that of `allowed`: of what is too much, the highest praise goes first, or the worst blame.
-    Then the count: `allowed`. Those whose users' other events speak best for the item stay
-    (`data.affinity`; ties by lot), so that nobody drives out an item's real audience with
-    events made up at random. Both again, until both hold.
+    In a log with ratings, the sum of an item's praise over the new events (`surplus`) stays
+    within slack * s * sqrt(l), and so does that of blame, where s is the root mean square of
+    r - m_i - b_u of earlier events and l is that of `allowed`: of what is too much, the highest
+    goes first. Then the count: `allowed`. Those whose users' other events speak best for the
+    item stay (`data.affinity`; ties by lot), so that nobody drives out an item's real audience
+    with events made up at random. All again, with the habits that the users have in what is
+    left, until nothing goes: else praise that is dropped here still excuses praise elsewhere.
 
     newcomers: (U,) True for users who joined after the log was last trusted. slack: at least
     0; the higher, the fewer honest events go and the more a poisoner may do. New items and
@@ -76,23 +92,21 @@ def growth_capped(
         raise DataError(f"{dataset.name}: expected a mask of {dataset.n_users} users")
     if not slack >= 0:
         raise DataError(f"slack must be at least 0 (is {slack})")
-    most, worth = allowed(dataset, newcomers, slack), surplus(dataset, newcomers)
-    room = _room(dataset, newcomers, worth, slack)
+    most, room = allowed(dataset, newcomers, slack), _room(dataset, newcomers, slack)
     queue, before = _Queue.of(dataset, newcomers, most, rng), -1
     while before != queue.events.size:
         before = queue.events.size
-        for gain in (worth, -worth):
+        for gain in surplus(dataset, newcomers, queue.left(dataset, newcomers)):
             queue = queue.without(_too_much(queue, gain[queue.events], room))
         queue = queue.without(queue.place >= most[queue.items])
-    flagged = _new(dataset, newcomers)
-    flagged[queue.events] = False
-    return drop_events(dataset, flagged)
+    return drop_events(dataset, ~queue.left(dataset, newcomers))
 
 
-def _room(dataset: Dataset, newcomers: Mask, worth: Doubles, slack: float) -> Doubles:
-    """(I,) the most that the surplus of new events may add up to, either way."""
+def _room(dataset: Dataset, newcomers: Mask, slack: float) -> Doubles:
+    """(I,) the most that the praise of new events may add up to, and the most of the blame."""
     new = _new(dataset, newcomers)
-    early = worth[~new & dataset.events["rating"].is_not_null().to_numpy()]
+    known, apart, habit = _habits(dataset, newcomers)
+    early = (apart - habit)[~new & known]
     if not early.size:  # nothing says how far people differ
         return np.full(dataset.n_items, np.inf)
     spread = float(np.sqrt(np.mean(early**2)))
@@ -123,6 +137,12 @@ class _Queue:
     def place(self) -> Rows:
         """(N,) events of the same item that come before."""
         return np.arange(self.items.size) - np.searchsorted(self.items, self.items)
+
+    def left(self, dataset: Dataset, newcomers: Mask) -> Mask:
+        """(E,) earlier events, and those in the queue."""
+        out = ~_new(dataset, newcomers)
+        out[self.events] = True
+        return out
 
     def without(self, gone: Mask) -> "_Queue":
         return _Queue(events=self.events[~gone], items=self.items[~gone])

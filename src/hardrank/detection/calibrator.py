@@ -22,6 +22,7 @@ from hardrank.detection.calibrator_reading import CHANNELS, TextReader, read_pro
 from hardrank.detection.calibrator_training import lesson_of, trained
 from hardrank.detection.examples import LabelledLog
 from hardrank.detection.keep import keep
+from hardrank.detection.learned_from import columns_of
 from hardrank.detection.supervised import threshold_on
 from hardrank.errors import DataError
 from hardrank.types import Count, Dropout, Floats, Ints, NonNegative, Positive, Share, spec
@@ -98,14 +99,16 @@ class Calibrator:
             held_out=self.held_out, false_alarms=self.false_alarms, seed=run.seed,
         )  # fmt: skip
         return FittedCalibrator(
-            spec=self, network=network, digest=made.digest, threshold=border, cache=run.cache
-        )
+            spec=self, network=network, digest=made.digest, threshold=border, cache=run.cache,
+            columns=columns_of(log.dataset for log in examples),
+        )  # fmt: skip
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> "FittedCalibrator":
         """The inverse of `arrays`. Raises `KeyError` for an array that is missing."""
         return FittedCalibrator(
             spec=self, network=of_arrays(arrays, self.dropout),
             digest=str(arrays["encoder"][0]), threshold=float(arrays["border"][0]),
+            columns=tuple(arrays["columns"].tolist()) if "columns" in arrays else (),
         )  # fmt: skip
 
     def _reader(self, cache: Path | None) -> TextReader:
@@ -124,6 +127,8 @@ class FittedCalibrator:
     """Who is above is flagged: set on real users who were not trained on."""
     cache: Path | None = None
     """Of encoded texts; None for the user's cache folder."""
+    columns: tuple[str, ...] = ()
+    """See `FittedDetector.columns`."""
 
     def __call__(self, dataset: Dataset) -> Floats:
         """(U,) in [0, 1]; NaN for a user without events. Raises `SchemaError` for a log whose
@@ -163,6 +168,7 @@ class FittedCalibrator:
             **weights_of(self.network),
             "border": np.asarray([self.threshold]),
             "encoder": np.asarray([self.digest], dtype=np.str_),
+            "columns": np.asarray(self.columns, dtype=np.str_),
         }
 
     def save(self, folder: Path) -> None:

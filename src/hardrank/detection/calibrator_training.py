@@ -81,7 +81,7 @@ def lesson_of(
         families += [log.family] * len(rows)
     fake = np.concatenate(fakes)
     if fake.all() or not fake.any():
-        raise too_few(examples)
+        raise too_few(examples, aside=False)
     weight = balanced(fake, np.asarray(families))
     return Lesson(profiles=_joined(parts), fake=fake, weight=weight)
 

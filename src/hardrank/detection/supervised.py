@@ -19,6 +19,7 @@ from hardrank.data import Dataset
 from hardrank.detection.examples import LabelledLog, usable, users_apart
 from hardrank.detection.features import user_features
 from hardrank.detection.keep import keep
+from hardrank.detection.learned_from import columns_of
 from hardrank.detection.parts import midranks
 from hardrank.detection.trees import Forest, grown
 from hardrank.errors import DataError
@@ -65,6 +66,9 @@ class FittedDetector:
     scorer: Scorer
     threshold: float
     """Who is above is flagged: set on real users who were not trained on."""
+    columns: tuple[str, ...] = ()
+    """Of `rating` and `time`, what the logs had that it learned from; empty, too, where an
+    earlier version kept it."""
 
     def __call__(self, dataset: Dataset) -> Floats:
         """(U,) in [0, 1]; NaN for a user without events. Raises `DataError` when a feature that
@@ -96,6 +100,7 @@ class FittedDetector:
             **self.scorer.arrays(),
             "names": np.asarray(self.names, dtype=np.str_),
             "border": np.asarray([self.threshold]),
+            "columns": np.asarray(self.columns, dtype=np.str_),
         }
 
     def save(self, folder: Path) -> None:
@@ -228,7 +233,7 @@ def threshold_on(
     ]
     negatives = np.concatenate(aside) if aside else np.empty(0)
     if not len(negatives):
-        raise too_few(examples)
+        raise too_few(examples, aside=True)
     return threshold_at_fpr(negatives, false_alarms)
 
 
@@ -240,6 +245,7 @@ class _Lesson:
     weight: Doubles
     aside: Doubles
     """(N', F) ranks of the real users who set the threshold."""
+    columns: tuple[str, ...]
 
 
 def _lesson(examples: Sequence[LabelledLog], held_out: float, rows: int, seed: int) -> _Lesson:
@@ -256,11 +262,14 @@ def _lesson(examples: Sequence[LabelledLog], held_out: float, rows: int, seed: i
         families += [log.family] * len(chosen)
         aside.append(x[_held_out(log, held_out, seed)])
     fake = np.concatenate([f for _, f in parts])
-    if fake.all() or not fake.any() or not sum(map(len, aside)):
-        raise too_few(examples)
+    if fake.all() or not fake.any():
+        raise too_few(examples, aside=False)
+    if not any(map(len, aside)):
+        raise too_few(examples, aside=True)
     return _Lesson(
         names=names, x=np.concatenate([x for x, _ in parts]), fake=fake,
         weight=balanced(fake, np.asarray(families)), aside=np.concatenate(aside),
+        columns=columns_of(log.dataset for log in examples),
     )  # fmt: skip
 
 
@@ -294,7 +303,9 @@ def _fitted(
     # the threshold is one of float32 scores, as they are given out
     scores = (0.5 * (1 + np.tanh(scorer(lesson.aside) / 2))).astype(np.float32)
     threshold = threshold_at_fpr(scores, spec.false_alarms)
-    return FittedDetector(spec=spec, names=lesson.names, scorer=scorer, threshold=threshold)
+    return FittedDetector(
+        spec=spec, names=lesson.names, scorer=scorer, threshold=threshold, columns=lesson.columns
+    )
 
 
 def _restored(
@@ -302,8 +313,9 @@ def _restored(
 ) -> FittedDetector:
     names = tuple(arrays["names"].tolist())
     return FittedDetector(
-        spec=spec, names=names, scorer=scorer, threshold=float(arrays["border"][0])
-    )
+        spec=spec, names=names, scorer=scorer, threshold=float(arrays["border"][0]),
+        columns=tuple(arrays["columns"].tolist()) if "columns" in arrays else (),
+    )  # fmt: skip
 
 
 def _both_ends(x: Doubles) -> Doubles:
@@ -317,10 +329,15 @@ def _without(x: Doubles, feature: int) -> Doubles:
     return out
 
 
-def too_few(examples: Sequence[LabelledLog]) -> DataError:
-    """What to raise for them."""
-    users = max(log.dataset.n_users for log in examples)
+def too_few(examples: Sequence[LabelledLog], *, aside: bool) -> DataError:
+    """What to raise for them. aside: whether nobody is left to set the threshold on; else
+    nobody is left to learn from."""
+    users = max(int((~log.fake).sum()) for log in examples)
+    purpose, other = ("to set a threshold on", "raise") if aside else ("to learn from", "lower")
+    hidden = any(log.shown is not None for log in examples)
     return DataError(
-        f"the example logs have too few users to learn from and to set a threshold on ({users})",
-        remedy="give larger logs, or show the detector more of their users",
+        f"the example logs have too few real users {purpose} ({users} in all)",
+        remedy="bring more users ([data], or a [split] that keeps more of them), or "
+        f"{other} detector.held_out, the share of them who set the threshold and are not learned "
+        "from" + (", or lower evaluation.held_out, the share hidden from it" if hidden else ""),
     )

@@ -24,6 +24,7 @@ from hardrank.hardening import (
     Mixture,
     PamaCF,
     RDrop,
+    Recognition,
     Reweighted,
     ReweightedCrossEntropy,
     SampleMasking,
@@ -52,6 +53,7 @@ AnyObjective = Annotated[
     | Mixture
     | PamaCF
     | RDrop
+    | Recognition
     | Reweighted
     | ReweightedCrossEntropy
     | SampleMasking
@@ -66,7 +68,7 @@ AnyObjective = Annotated[
 """What `harden` and the `objective` of an arm can spell."""
 
 _RESERVED = ("base", "hidden", "control")
-_FORGED = ("discrete", "text-augmentation")
+_FORGED = ("discrete", "recognition", "text-augmentation")
 
 
 @spec
@@ -103,7 +105,7 @@ class Arm:
     influence: Influence | None = None
     """Bounds how far a text alone lifts an item; of a `text-sequence` model."""
     forge: ForgeSpec | None = None
-    """Writes the texts of `discrete` and `text-augmentation`."""
+    """Writes the texts of `discrete`, `recognition` and `text-augmentation`."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Arm":
@@ -112,7 +114,7 @@ class Arm:
         wants = getattr(self.objective, "kind", "") in _FORGED
         if wants != (self.forge is not None):
             raise ValueError(
-                f"arm {self.name}: a forge belongs to the objectives {' and '.join(_FORGED)}, "
+                f"arm {self.name}: a forge belongs to the objectives {', '.join(_FORGED)}, "
                 "and they need one"
             )
         return self

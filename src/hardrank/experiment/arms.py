@@ -14,7 +14,7 @@ from hardrank.experiment.arm_spec import Arm
 from hardrank.experiment.forge import SuiteForge
 from hardrank.experiment.spec import Experiment
 from hardrank.experiment.stages import kept_model, key_of
-from hardrank.hardening import Discrete, Forged, TextAugmentation
+from hardrank.hardening import Discrete, Forged, Recognition, TextAugmentation
 from hardrank.recommender import ModelSpec, Recommender
 from hardrank.threats import Demote, Goal, Promote, targets
 from hardrank.training import Plain, Training
@@ -128,7 +128,7 @@ def _objective(
         return arm.objective or Plain()
     spared = audited_items(experiment, base.seed, split)
     forge = SuiteForge(arm.forge, base.seed, spared, split.train, run)
-    assert isinstance(arm.objective, Discrete | TextAugmentation)
+    assert isinstance(arm.objective, Discrete | Recognition | TextAugmentation)
     return Forged(arm.objective, forge)
 
 

@@ -32,7 +32,7 @@ class LoopStep:
     objective: AnyObjective | None = None
     """Takes the place of the arm's objective (and of its forge)."""
     forge: ForgeSpec | None = None
-    """Writes the texts of `discrete` and `text-augmentation`."""
+    """Writes the texts of `discrete`, `recognition` and `text-augmentation`."""
     influence: Influence | None = None
     """Takes the place of the arm's bound on what texts do."""
 
@@ -42,11 +42,12 @@ class LoopStep:
             raise ValueError("give one of weak and objective: both say what training minimises")
         if not self.weak and self.objective is None and self.influence is None:
             raise ValueError("give weak, objective or influence")
-        wants = getattr(self.objective, "kind", "") in ("discrete", "text-augmentation")
+        forged = ("discrete", "recognition", "text-augmentation")
+        wants = getattr(self.objective, "kind", "") in forged
         if wants != (self.forge is not None):
             raise ValueError(
-                "a forge belongs to the objectives discrete and text-augmentation, and they need "
-                "one; weak = true makes its own"
+                f"a forge belongs to the objectives {', '.join(forged)}, and they need one; "
+                "weak = true makes its own"
             )
         return self
 

@@ -19,6 +19,7 @@ from hardrank.detection import AnyDetector
 from hardrank.detection.calibrator import FittedCalibrator
 from hardrank.detection.evaluate import Detected, leave_one_out, table
 from hardrank.detection.examples import LabelledLog, labelled
+from hardrank.detection.learned_from import comparable
 from hardrank.detection.parts import read
 from hardrank.detection.stored import load_detector
 from hardrank.detection.supervised import FittedDetector, ranked
@@ -27,7 +28,7 @@ from hardrank.detection.trust import calibrated
 from hardrank.errors import ConfigError, DataError, LeakError, Unsupported
 from hardrank.experiment.detect_spec import Fitting
 from hardrank.experiment.mistakes import kind_of
-from hardrank.files import write_json, write_table
+from hardrank.files import atomic_folder, write_json, write_table
 from hardrank.threats import targets
 from hardrank.threats.profiles import play_profiles
 from hardrank.types import Floats
@@ -38,6 +39,7 @@ _log = logging.getLogger("hardrank")
 Mask = NDArray[np.bool_]
 _PROBABLE = 0.5
 """Who is flagged without a threshold: more likely a fraudster than not."""
+_SCANNED = {"users.parquet", "items.parquet", "trust.parquet"}
 _HELD: dict[str, Literal["attack", "target"]] = {"unseen attack": "attack", "known": "target"}
 
 
@@ -99,9 +101,9 @@ def example_logs(spec: Fitting, run: RunContext) -> list[LabelledLog]:
 
 
 def fit_detector(spec: Fitting, run: RunContext) -> Fitted:
-    """Into `run.folder`: `detector/` and `evaluation.json`. The detector that is kept learned
-    from all logs; those that are measured did not. Raises `HardrankError` for what the user
-    can mend."""
+    """Into `run.folder`: `detector/`, with `evaluation.json` in it: both at once in the place of
+    an earlier fitting. The detector that is kept learned from all logs; those that are measured
+    did not. Raises `HardrankError` for what the user can mend."""
     assert run.folder is not None, "a detector needs a folder"
     logs = example_logs(spec, run)
     found: dict[str, Mapping[str, Detected]] = {}
@@ -120,9 +122,10 @@ def fit_detector(spec: Fitting, run: RunContext) -> Fitted:
             missing[name] = str(error)
     _log.info("fitting on all %d logs", len(logs))
     detector: Any = spec.detector.fit(logs, run)
-    detector.save(run.folder / "detector")
     rows = [{"held_out": n, **d.row()} for n, rows in found.items() for d in rows.values()]
-    write_json(run.folder / "evaluation.json", {"rows": rows, "missing": missing})
+    with atomic_folder(run.folder / "detector") as draft:
+        detector.save(draft)
+        write_json(draft / "evaluation.json", {"rows": rows, "missing": missing})
     return Fitted(detector=detector, found=found, missing=missing)
 
 
@@ -152,13 +155,27 @@ def scan_log(
     detector: Any, data: Dataset, run: RunContext, *, share: float | None = None
 ) -> Scanned:
     """Scores of all users, and what follows for items and trust; into `run.folder`, if any:
-    `users.parquet`, `items.parquet`, `trust.parquet`.
+    `users.parquet`, `items.parquet`, `trust.parquet`, all of them at once in the place of an
+    earlier scan.
 
     Flagged are: with `share`, that share of the users; else who is above the threshold of a
     fitted detector; else who is more likely a fraudster than not (`detection.calibrated`).
-    Raises `DataError` when that is a third of all users or more.
+    Raises `DataError` when that is a third of all users or more, for a log in which the
+    detector judges nobody, and for one without ratings or times where the detector learned from
+    logs that have them; `ConfigError` for a folder that holds anything but a scan.
     """
+    folder = None if run.folder is None else run.folder.resolve()  # a link stays one
+    if folder is not None:
+        _ours(folder)
+    comparable(detector, data)
     scores = np.asarray(detector(data), dtype=np.float32)
+    if np.isnan(scores).all():
+        raise DataError(
+            f"the detector judges none of the {data.n_users} users: {data.name} lacks what it "
+            "looks at, such as times, or nobody has enough events",
+            remedy="take one that needs less, such as combined; docs/detection.md says what each "
+            "needs",
+        )
     flagged = _flagged(detector, scores, share)
     if flagged.sum() * 3 >= data.n_users:
         raise DataError(
@@ -171,11 +188,26 @@ def scan_log(
         users=_users(detector, data, scores, flagged), items=_items(data, items),
         trust=trust_of(data, _doubt(detector, scores, flagged), above=0.0),
     )  # fmt: skip
-    if run.folder is not None:
-        write_table(run.folder / "users.parquet", made.users)
-        write_table(run.folder / "items.parquet", made.items)
-        write_trust(run.folder / "trust.parquet", made.trust, what="user")
+    if folder is not None:
+        _ours(folder)  # somebody may have written there meanwhile
+        with atomic_folder(folder) as draft:
+            write_table(draft / "users.parquet", made.users)
+            write_table(draft / "items.parquet", made.items)
+            write_trust(draft / "trust.parquet", made.trust, what="user")
     return made
+
+
+def _ours(folder: Path) -> None:
+    """Another scan may be replaced; whatever else lies there may not."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        wrong = "is no folder"
+    elif strange := sorted({path.name for path in folder.iterdir()} - _SCANNED):
+        wrong = f"holds '{strange[0]}', which no scan wrote"
+    else:
+        return
+    raise ConfigError("detect scan", [f"--out: {folder} {wrong}; choose another folder"])
 
 
 def _flagged(detector: Any, scores: Floats, share: float | None) -> Mask:

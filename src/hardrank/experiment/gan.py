@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 
 from hardrank.context import RunContext, derive
-from hardrank.data import AddProfile, Dataset, Patch
+from hardrank.data import Dataset, Patch
 from hardrank.errors import BundleError, DataError
+from hardrank.experiment.gan_events import as_edits
 from hardrank.experiment.gan_spec import GanExperiment, parse_gan
 from hardrank.experiment.reading import dataset_of
 from hardrank.files import write_json
@@ -170,7 +171,8 @@ def draw_profiles(
     folder: Path, users: int, *, length: int | None = None, keep: Share | None = None,
     seed: int = 0,
 ) -> Patch:  # fmt: skip
-    """Profiles conditioned on so many real users drawn at random, as edits of the log.
+    """Profiles conditioned on so many real users drawn at random, as edits of the log, with
+    ratings and times where it has such (see `hardrank.experiment.gan_events`).
 
     The data are read again from where they were. Raises `DataError` where they changed.
     """
@@ -180,7 +182,7 @@ def draw_profiles(
     eligible = np.flatnonzero(train.histories().lengths > 0)
     rows = rng.choice(eligible, size=users)
     drawn = trained.model.sample(train.histories().take(rows), rng, length=length, keep=keep)
-    return _patch(train, drawn, f"drawn-{seed}")
+    return as_edits(train, drawn, f"drawn-{seed}", rng)
 
 
 def draw_distinct(
@@ -204,17 +206,7 @@ def draw_distinct(
         [t.model for t in opened], train, rng, wanted=wanted, similarity=similarity,
         coverage=coverage, length=length, keeps=(keep,), most=limit,
     )  # fmt: skip
-    return _patch(train, made.profiles, f"distinct-{seed}"), made.report
-
-
-def _patch(train: Dataset, drawn: Sequence[Ints], prefix: str) -> Patch:
-    ids = train.items["item_id"].to_list()
-    return Patch(
-        tuple(
-            AddProfile(user_id=f"{prefix}-{n}", item_ids=tuple(ids[i] for i in items.tolist()))
-            for n, items in enumerate(drawn)
-        )
-    )
+    return as_edits(train, made.profiles, f"distinct-{seed}", rng), made.report
 
 
 def _train_of(trained: TrainedGan, folder: Path) -> Dataset:

@@ -1,7 +1,7 @@
 """The page of a generator: figures, both losses, and real beside generated profiles."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hardrank.experiment.gan import TrainedGan
 from hardrank.reports.document import document
@@ -50,6 +50,7 @@ def figures(trained: TrainedGan) -> list[tuple[str, str]]:
         ("rounds", str(len(trained.model.history))),
     ]
     rows += _distilled(facts["distilled"]) if "distilled" in facts else []
+    rows += _aged(trained)
     return [*rows, ("health", "; ".join(trained.model.warnings) or "no alarm")]
 
 
@@ -67,6 +68,36 @@ def mass_figures(report: "MassReport") -> list[tuple[str, str]]:
          ", ".join(f"{one:.0%} ({real:.0%})" for one, real in groups)),
         ("kept of each generator", ", ".join(f"{n:,}" for n in report.by_generator)),
     ]  # fmt: skip
+
+
+def _aged(trained: TrainedGan) -> list[tuple[str, str]]:
+    """The draws of each checkpoint when they were new, and one checkpoint later."""
+    rows = getattr(trained.model, "transfer", ())
+    pairs = [(row["success"][n], row["success"][n + 1]) for n, row in enumerate(rows[:-1])]
+    if not pairs:
+        return []
+    said = ", ".join(f"{decimal(new)} to {decimal(old)}" for new, old in pairs)
+    return [("chance that a draw looks more real than a real profile, from its checkpoint to the "
+             "next", said)]  # fmt: skip
+
+
+def _ageing(rows: Sequence[Mapping[str, Any]]) -> Html:
+    """The transfer matrix of the checkpoints."""
+    if not rows:
+        return tag("p", "Not measured: no discriminator of two checkpoints after the warm-up.")
+    head = tag("tr", tag("th", "draws of round"), *(
+        tag("th", f"discriminator of round {row['round']}", scope="col") for row in rows
+    ))  # fmt: skip
+    body = [
+        tag("tr", tag("th", str(row["round"]), scope="row"),
+            *(tag("td", f"{v:.2f}") for v in row["success"]))
+        for row in rows
+    ]  # fmt: skip
+    says = (
+        "The chance that a discriminator takes a draw for more real than a real profile: 0.5 "
+        "where it cannot tell them apart. To the right of the diagonal stands how draws age."
+    )
+    return join([tag("p", says), tag("table", tag("thead", head), tag("tbody", body))])
 
 
 def _distilled(facts: Mapping[str, float]) -> list[tuple[str, str]]:
@@ -92,6 +123,7 @@ def gan_page(trained: TrainedGan) -> str:
     parts = [
         _section("Sample quality", _table(figures(trained))),
         _section("Losses", _losses(history)),
+        _section("How draws age", _ageing(getattr(trained.model, "transfer", ()))),
         _section("Lengths", _deciles("Profile length", "items", shares, shown["length"])),
         _section("Popularity", _deciles("Popularity of items", "events of the item", shares,
                                         shown["popularity"])),

@@ -18,9 +18,10 @@ from hardrank.experiment.guard_reviews import ReviewsFitted, fit_reviews
 from hardrank.experiment.guard_spec import GuardFitting
 from hardrank.files import atomic_folder, write_json, write_table
 from hardrank.guards import (
-    AdversarialText,
+    LEARNERS,
     ChangeOfText,
     Example,
+    Guard,
     Lesson,
     Listing,
     Normaliser,
@@ -208,14 +209,14 @@ def _measured(
     clean = _Heard.of(pipeline, aside, lesson.shop)
     spent = 1000 * (perf_counter() - start) / len(aside)
     rows = [_row("held-out listings", "catalogue", clean.judged(), clean.judged(), None)]
-    learner = next((made for made in spec.guards if isinstance(made, AdversarialText)), None)
+    learners = [made for made in spec.guards if isinstance(made, LEARNERS)]
     for family in families(held):
         some = [e.listing for e in held if e.family == family]
         found = _Heard.of(pipeline, some, lesson.shop)
         rows.append(_row(family, "seen", found.judged(), clean.judged(), spec.false_alarms))
-        if learner is not None and len(families(lesson.attacked)) > 1:
+        if learners and len(families(lesson.attacked)) > 1:
             _log.info("measuring without %s", family)
-            blind = learner.fit(lesson.without(family))
+            blind = [made.fit(lesson.without(family)) for made in learners]
             unseen, negatives = found.judged(blind), clean.judged(blind)
             rows.append(_row(family, "unseen", unseen, negatives, spec.false_alarms))
     for split, files in (("real", spec.real), ("clean", spec.clean)):
@@ -242,29 +243,38 @@ class _Judged:
 
 @dataclass(frozen=True, eq=False)
 class _Heard:
-    """What the guards said of some listings, and what the learned guard read of them."""
+    """What the guards said of some listings, and what the learned guards read of them."""
 
     said: list[list[Verdict]]
+    now: list[Listing]
+    """The listings as the last guard read them."""
+    shop: Shop
     features: Doubles | None
+    """Of the guard `adversarial-text`: reading takes longer than judging."""
 
     @classmethod
     def of(cls, pipeline: Pipeline, listings: Sequence[Listing], shop: Shop) -> "_Heard":
         said, now = pipeline.walk(listings, shop)
         learned = [g for g in pipeline.guards if isinstance(g, FittedAdversarialText)]
-        return cls(said, learned[0].reader.features(now, shop) if learned else None)
+        features = learned[0].reader.features(now, shop) if learned else None
+        return cls(said, now, shop, features)
 
-    def judged(self, instead: FittedAdversarialText | None = None) -> _Judged:
-        """instead: a guard that takes the place of the one that learned from all families."""
+    def judged(self, instead: Sequence[Guard] = ()) -> _Judged:
+        """instead: guards that take the places of those that learned from all families."""
         said = self.said
-        if instead is not None and self.features is not None:
-            other = instead.judged(self.features)
+        for guard in instead:
             said = [
                 [new if v.guard == new.guard else v for v in row]
-                for row, new in zip(said, other, strict=True)
+                for row, new in zip(said, self._again(guard), strict=True)
             ]
         scores = [max(map(_comparable, row), default=0.0) for row in said]
         stopped = [any(v.action != "admit" for v in row) for row in said]
         return _Judged(np.asarray(scores), np.asarray(stopped, dtype=np.bool_))
+
+    def _again(self, guard: Guard) -> list[Verdict]:
+        if isinstance(guard, FittedAdversarialText) and self.features is not None:
+            return guard.judged(self.features)
+        return guard.inspect(self.now, self.shop)
 
     def by_guard(self) -> dict[str, float]:
         kinds = [v.guard for v in self.said[0]]

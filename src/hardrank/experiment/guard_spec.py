@@ -15,7 +15,7 @@ from hardrank.experiment.guard_reviews import ReviewFitting
 from hardrank.experiment.guard_texts import TextFile
 from hardrank.experiment.mistakes import mistakes
 from hardrank.experiment.spec import expanded, read_toml
-from hardrank.guards import GUARDS, AnyGuard
+from hardrank.guards import GUARDS, LEARNERS, AnyGuard
 from hardrank.models.tfidf import Tfidf
 from hardrank.threats import Budget, Promote, ThreatModel
 from hardrank.types import Count, Share, spec
@@ -69,8 +69,9 @@ class GuardFitting:
         if self.threat.field not in self.fields:
             raise ValueError(f"threat.field '{self.threat.field}' is not one of fields")
         kinds = [guard.kind for guard in self.guards]
-        if "adversarial-text" in kinds and not self.attacks:
-            raise ValueError("guard 'adversarial-text' learns from attacks: name some")
+        learners = [guard.kind for guard in self.guards if isinstance(guard, LEARNERS)]
+        if learners and not self.attacks:
+            raise ValueError(f"guard '{learners[0]}' learns from attacks: name some")
         if "injection" in kinds and not self.orders:
             raise ValueError("guard 'injection' learns from orders: name files of them")
         return self

@@ -112,6 +112,15 @@ ADVICE = {
         source="Liang et al. 2021",
         needs="`dropout` above 0; `negatives = 0`",
     ),
+    "recognition": Advice(
+        changes="a head on the shared text vectors learns to tell attacked texts from clean ones",
+        take="the served model itself shall say which listings read like attacks",
+        leave="as a defence of the ranking: it moves no item; against copied titles, clean texts "
+        "elsewhere",
+        source="Metzen et al. 2017",
+        where="whole texts",
+        needs="a `forge`; a `text-sequence` or `hybrid` model with a frozen encoder",
+    ),
     "reweighted": Advice(
         changes="weighs rows by given trust in users and items",
         take="a detector or a moderator gives suspects of a poisoned log",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hardrank.errors import Unsupported
-from hardrank.hardening import Adversarial, Discrete, Forged, Part, TextAugmentation
+from hardrank.hardening import Adversarial, Discrete, Forged, Part, Recognition, TextAugmentation
 from hardrank.perturbations import FGM, PGD
 from hardrank.training.objective import Predictions, Step
 from hardrank.types import Site
@@ -72,7 +72,7 @@ class _Pairs(nn.Module):
         self.users = nn.Parameter(torch.randn(3, 2, generator=draws))
         self.items = nn.Parameter(torch.randn(6, 2, generator=draws))
         self.drop = nn.Dropout(0.5)  # what `r-drop` compares two draws of
-        self.encoded = torch.zeros(6, 2)
+        self.encoded = self.texts = torch.zeros(6, 2)
         self.attacked = _Pool()
         self.forwards = self.backwards = 0
 
@@ -81,6 +81,9 @@ class _Pairs(nn.Module):
 
     def loss_beside(self, batch: _Batch, rows: Tensor, added: float) -> Tensor:
         return self.loss(batch)
+
+    def suspicion(self, texts: Tensor) -> Tensor:
+        return texts @ self.items[0]
 
     def user_losses(self, batch: _Batch) -> Tensor:
         return F.cross_entropy(self.logits(batch), batch.targets, reduction="none").detach()
@@ -119,7 +122,9 @@ class _Counted(_Pairs):
 
 class _Pool(SimpleNamespace):
     def __init__(self) -> None:
-        super().__init__(owners=torch.tensor([0, 1]), encoded=torch.ones(2, 2))
+        super().__init__(
+            owners=torch.tensor([0, 1]), encoded=torch.ones(2, 2), texts=torch.ones(2, 2)
+        )
 
     def __len__(self) -> int:
         return len(self.owners)
@@ -146,7 +151,7 @@ def _smallest(made: Any, steps: int) -> Any:
 
 def _bound(objective: Any) -> Any:
     """To the users and items there are, and to attacks where it needs some."""
-    if isinstance(objective, Discrete | TextAugmentation):
+    if isinstance(objective, Discrete | Recognition | TextAugmentation):
         return Forged(replace(objective, per_step=2), _write_nothing)  # type: ignore[arg-type]
     if hasattr(objective, "bound"):
         return objective.bound(users=("a", "b", "c"), items=tuple("defghi"))

@@ -22,6 +22,7 @@ from hardrank.detection.examples import LabelledLog, labelled
 from hardrank.experiment.circumstance import Clock, Result, host, versions
 from hardrank.experiment.poison_bench import Bench, World
 from hardrank.experiment.poison_checks import poison_checks
+from hardrank.experiment.poison_covered import poison_coverage
 from hardrank.experiment.poison_defences import Detectors
 from hardrank.experiment.poison_detection import curves, detection_samples, met, tested
 from hardrank.experiment.poison_findings import poison_findings
@@ -156,9 +157,10 @@ def _write(world: World, parts: Sequence[pl.DataFrame], clock: Clock, started: d
     assert folder is not None
     made = table.gather(parts)
     protocol = _protocol(world)
-    asked = poison_checks(experiment, made, world.split)
-    made = table.gather([made, check_samples(asked)])
-    found = poison_findings(experiment, made, protocol)
+    covered, cells, stated = poison_coverage(experiment, made)
+    asked = [*poison_checks(experiment, made, world.split), *stated]
+    made = table.gather([made, check_samples(asked), covered])
+    found = [*poison_findings(experiment, made, protocol), *cells]
     findings = [replace(f, protocol=_protocol(world, f.subject)) for f in found]
     findings = judge_findings([*findings, *gate_findings(asked)], asked)
     table.save(made, folder / "samples.parquet")

@@ -2,6 +2,7 @@
 that still rank, attacks in their order."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,10 @@ __all__ = ["poison_checks", "strangers_to_test", "stronger_than_chance"]
 
 _PRICE = 0.02
 _CHANCE = "random-profiles"
+_SOFTER = (
+    "Let the defence take less from real users (a smaller share flagged, `down-weight` instead "
+    "of `drop`, more slack); where the samples are too few to tell, test on more users or seeds."
+)
 
 
 def poison_checks(experiment: PoisonExperiment, samples: pl.DataFrame, split: Split) -> list[Check]:
@@ -28,10 +33,11 @@ def poison_checks(experiment: PoisonExperiment, samples: pl.DataFrame, split: Sp
         made.append(split_without_leaks(split, subject=subject))
         made += strangers_to_test(samples, subject=subject)
         if is_hardened(subject):
-            made += quality_floor(
+            floors = quality_floor(
                 samples, hardened=subject, control=control_of(subject), price=_PRICE,
                 groups=("all", "tail"),
             )  # fmt: skip
+            made += [replace(check, remedy=_SOFTER) for check in floors]
         else:
             made += stronger_than_chance(samples, subject=subject, k=experiment.ks[-1])
     return made

@@ -1,29 +1,36 @@
 """The findings of poisoned logs as tables for a terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from hardrank.findings import Finding
+from hardrank.reports.labels import Label, labels
 
 __all__ = ["poison_tables"]
 
 
 def poison_tables(findings: Sequence[Finding], *, k: int) -> list[str]:
     """Exposure of the targets (T-HR@k) by attack and victim, quality, then detection."""
+    names = labels(dict.fromkeys(f.trial for f in findings))
     return [
         f"T-HR@{k} in %: share of real users, strangers to the target, who see it",
-        *_grid(findings, "promotion", f"er_after@{k}", first=f"er_before@{k}"),
-        *_grid(findings, "worst-case", f"er_after@{k}")[1:],
+        *_grid(findings, names, "promotion", f"er_after@{k}", first=f"er_before@{k}"),
+        *_grid(findings, names, "worst-case", f"er_after@{k}")[1:],
         "",
         "clean NDCG@10 of each victim, and what the defence costs",
         *_quality(findings),
-        *_detection(findings),
+        *_detection(findings, names),
     ]
 
 
 def _grid(
-    findings: Sequence[Finding], audit: str, metric: str, first: str | None = None
+    findings: Sequence[Finding],
+    names: Mapping[str, Label],
+    audit: str,
+    metric: str,
+    first: str | None = None,
 ) -> list[str]:
-    """Trials down, subjects across, in percent; `first` fills a row `no attack`."""
+    """Trials down by their short names, subjects across, in percent; `first` fills a row
+    `no attack`."""
     rows = [f for f in findings if f.audit == audit and f.metric == metric]
     subjects = list(dict.fromkeys(f.subject for f in rows))
     table = [["attack", *subjects]]
@@ -32,7 +39,7 @@ def _grid(
         table.append(["no attack", *(_percent(clean.get(s)) for s in subjects)])
     for trial in dict.fromkeys(f.trial for f in rows):
         found = {f.subject: f for f in rows if f.trial == trial}
-        table.append([trial, *(_percent(found.get(s)) for s in subjects)])
+        table.append([names[trial].text, *(_percent(found.get(s)) for s in subjects)])
     return list(_aligned(table))
 
 
@@ -48,14 +55,14 @@ def _quality(findings: Sequence[Finding]) -> list[str]:
     return list(_aligned(table))
 
 
-def _detection(findings: Sequence[Finding]) -> list[str]:
+def _detection(findings: Sequence[Finding], names: Mapping[str, Label]) -> list[str]:
     rows = [f for f in findings if f.audit.startswith("detection-")]
     if not rows:
         return []
     out = []
     for figure, title in (("auroc", "AUROC"), ("recall", "recall at 1 % false positives")):
         out += ["", f"{title} of each detector, in %"]
-        out += _grid(findings, f"detection-{figure}", figure)
+        out += _grid(findings, names, f"detection-{figure}", figure)
     return out
 
 

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 NO_SCREEN = "none"
-_FORGED = ("discrete", "text-augmentation")
+_FORGED = ("discrete", "recognition", "text-augmentation")
 
 
 @spec

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 from hardrank.metrics.distributions import kolmogorov_smirnov
 from hardrank.types import Floats, Share
 
-__all__ = ["Alarm", "Monitor", "looks", "overlap", "stale", "transfer_matrix", "unique_share"]
+__all__ = ["Alarm", "Monitor", "looks", "overlap", "stale", "unique_share"]
 
 AlarmKind = Literal[
     "collapse", "frozen", "detached", "dead-critic", "unbalanced", "posterior", "stale"
 ]
 Game = Literal["gan", "vae"]
 Flags = NDArray[np.bool_]
-G = TypeVar("G")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +93,8 @@ _REMEDIES: dict[AlarmKind, str] = {
     "collapse": "raise diversity or likelihood, or lower beta",
     "unbalanced": "lower critic_learning_rate, or raise penalty",
     "posterior": "lower kl, or raise anneal",
-    "stale": "fit the generator again, from its weights on",
+    "stale": "draws do not keep: draw anew from the newest weights, and fit the generator again, "
+    "from its weights on, once what it deceives has learned on",
 }
 
 
@@ -152,17 +151,17 @@ def unique_share(sets: Sequence[NDArray[np.int64]]) -> float:
     return len({np.sort(s).tobytes() for s in sets}) / max(len(sets), 1)
 
 
-def stale(before: float, now: float, *, most: Share = 0.2) -> Alarm | None:
-    """An alarm where a rate of success fell by more than `most` of what it was at the fit."""
+def stale(before: float, now: float, *, rounds: tuple[int, int], most: Share = 0.2) -> Alarm | None:
+    """An alarm where a rate of success fell by more than `most` of what it was.
+
+    rounds: when the draws were made, and when they were judged again.
+    """
     if before <= 0 or now >= (1 - most) * before:
         return None
-    says = f"stale: success fell from {before:.3f} to {now:.3f}; {_REMEDIES['stale']}"
+    drawn, judged = rounds
+    says = (
+        f"stale: round {judged}: the discriminator takes a draw of round {drawn} for more real "
+        f"than a real profile with chance {now:.2f}, in round {drawn} it was {before:.2f}; "
+        f"{_REMEDIES['stale']}"
+    )
     return Alarm(kind="stale", says=says, fatal=False)
-
-
-def transfer_matrix(
-    generators: Sequence[G], recommenders: Sequence[R], success: Callable[[G, R], float]
-) -> NDArray[np.float64]:
-    """(generators, recommenders): success of each checkpoint's generator on each checkpoint of
-    the recommender; beside the diagonal stands how it ages."""
-    return np.asarray([[success(g, r) for r in recommenders] for g in generators])

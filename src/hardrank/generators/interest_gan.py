@@ -47,8 +47,8 @@ class InterestGan:
         + diversity * mode-seeking term + closeness * (share of x left)
         + beta * the recommender's loss, scaled to the length of the other terms' gradient
 
-    beta = 0 is the same generator without an adversary in mind. A wider `beta` buys a stronger
-    attack and pays in realism; scaled so, it means the same for every recommender.
+    where the last term is there only if `fit` gets one, which brings its own `beta`: see
+    `hardrank.generators.pressure`.
     """
 
     kind: Literal["interest-gan"] = "interest-gan"
@@ -82,9 +82,6 @@ class InterestGan:
     likelihood: NonNegative = 1.0
     """Weight of the Plackett-Luce likelihood of a user's held-out items: what keeps a small
     GAN on its feet."""
-    beta: NonNegative = 1.0
-    """Weight of the recommender's term, if `fit` gets one: the length of its gradient as a share
-    of that of all other terms."""
     diversity: NonNegative = 0.1
     """Weight of the mode-seeking term (Mao et al., CVPR 2019, arXiv:1903.05628, equation 4)."""
     closeness: NonNegative = 0.0

@@ -35,6 +35,8 @@ class InterestGenerator:
     """One row a round: losses, gradients, health; see `hardrank.generators.loop`."""
     warnings: tuple[str, ...] = field(default=())
     """Alarms that did not stop training."""
+    transfer: tuple[dict[str, Any], ...] = ()
+    """How draws age: see `hardrank.generators.staleness.Ageing.matrix`."""
 
     @property
     def n_items(self) -> int:
@@ -97,7 +99,7 @@ class InterestGenerator:
 
     def save(self, folder: Path) -> None:
         """`weights.safetensors` and `spec.json`, each atomic."""
-        kept(self, folder)
+        kept(self, folder, transfer=self.transfer)
 
     @classmethod
     def load(cls, folder: Path) -> "InterestGenerator":
@@ -106,6 +108,7 @@ class InterestGenerator:
             folder,
             "interest generator",
             lambda fields, found: restored(InterestGan(**fields), found),
+            more=("transfer",),
         )
         return replace(made, **about)
 

@@ -30,7 +30,8 @@ class InterestVae:
         -sum_i x_i log softmax(logits)_i + weight * KL(q(z | x) || N(0, 1))      (equation 6)
         + beta * the recommender's loss, scaled to the length of the other terms' gradient
 
-    with `weight` rising to `kl` over `anneal` steps (section 2.2.2). Ours starts the last
+    with `weight` rising to `kl` over `anneal` steps (section 2.2.2), and the last term only if
+    `fit` gets one (`hardrank.generators.pressure`). Ours starts the last
     bias at the log's log-counts, and draws k different items by Gumbel top-k, straight
     through, as the interest GAN does; it has no discriminator, so it judges nothing.
     """
@@ -48,9 +49,6 @@ class InterestVae:
     """Weight of the KL term once it has risen; 1 is the likelihood's bound."""
     anneal: Natural = 500
     """Steps in which it rises from 0; 0 starts with all of it."""
-    beta: NonNegative = 1.0
-    """Weight of the recommender's term, if `fit` gets one: the length of its gradient as a share
-    of that of all other terms."""
     steps: Natural = 1000
     """Of Adam."""
     every: Count = 50

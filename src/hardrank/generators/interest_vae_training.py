@@ -166,9 +166,10 @@ def _step(
         "loss_likelihood": float(likelihood.detach().mean()),
         "loss_kl": float(divergence.detach().mean()),
     }  # fmt: skip
-    if pressure is not None and spec.beta:
+    if pressure is not None and pressure.beta:
         attack = pressure.loss(pressed(state.network, sets, spec, draws, pressure))
-        grads, said["weight_attack"] = combined(grads, gradients(attack, parameters), spec.beta)
+        pull = gradients(attack, parameters)
+        grads, said["weight_attack"] = combined(grads, pull, pressure.beta)
         said["loss_attack"] = float(attack.detach())
     said["gradient_generator"] = stepped(state.optimiser, parameters, grads)
     return said
@@ -202,7 +203,7 @@ def _learn_along(
     spec: InterestVae, bags: Bags, state: _State, seed: int, pressure: Pressure | None
 ) -> float:
     """How far the attacked recommender moved by what is drawn now."""
-    if pressure is None or not spec.beta:
+    if pressure is None or not pressure.beta:
         return 0.0
     with torch.no_grad():
         sets, draws = _batch(spec, bags, seed, "recommender", state.progress.steps)

@@ -28,6 +28,7 @@ from hardrank.generators.health import looks
 from hardrank.generators.interest_gan import Hook, InterestGan
 from hardrank.generators.interest_generator import InterestGenerator, columns_of, networks
 from hardrank.generators.pressure import Pressure, check_pressure
+from hardrank.generators.staleness import Ageing
 from hardrank.generators.state import State, kept
 from hardrank.generators.steps import (
     Batch,
@@ -57,7 +58,7 @@ def fit(
     """See `InterestGan.fit`."""
     bags = trainable(train)
     check_pressure(pressure, train.n_items)
-    state = _state(spec, train, run.seed, vectors, start)
+    state = _state(spec, train, bags, run.seed, vectors, start)
     if start is None:
         rows = np.linspace(0, len(bags) - 1, min(_CALIBRATED, len(bags))).astype(np.int64)
         state.critic.calibrate(dense(bags, rows))
@@ -113,6 +114,7 @@ def _rounds(
         _end_round(row, spec, state, batch, pressure, hook, run.seed)
         _alarm(row, state, path)
         if state.monitor.well:
+            _age(spec, state)
             yield _weights(state)
             if path:
                 state.save(path, mark, pressure)
@@ -128,7 +130,7 @@ def _weights(state: State) -> dict[str, Tensor]:
 
 
 def _state(
-    spec: InterestGan, train: Dataset, seed: int, vectors: Floats | None,
+    spec: InterestGan, train: Dataset, bags: Bags, seed: int, vectors: Floats | None,
     start: InterestGenerator | None,
 ) -> State:  # fmt: skip
     features = torch.as_tensor(
@@ -152,6 +154,7 @@ def _state(
             critic.parameters(), lr=spec.critic_learning_rate, betas=(0.5, 0.99)
         ),
         average=Average(dict(generator.named_parameters()), spec.average),
+        ageing=Ageing.of(bags, spec.noise, seed),
     )  # fmt: skip
 
 
@@ -211,7 +214,7 @@ def _end_round(
 ) -> None:  # fmt: skip
     """The fifth step, and the log of all five."""
     row["change_recommender"] = 0.0
-    if pressure is not None and spec.beta:
+    if pressure is not None and pressure.beta:
         with torch.no_grad():
             draws = step_seed(seed, "recommender", state.step)
             drawn = pressed(state.generator, batch.whole, spec, draws, pressure)
@@ -260,6 +263,18 @@ def _alarm(row: Mapping[str, float], state: State, path: Path | None) -> None:
         _log.warning("interest-gan, step %d: %s", state.step, alarm.says)
 
 
+def _age(spec: InterestGan, state: State) -> None:
+    """Every so many rounds: do the draws of before still deceive?"""
+    if not state.ageing.due(state.step, first=spec.warmup, last=spec.steps):
+        return
+    found = state.ageing.look(
+        state.generator, _chosen(state), state.critic, step=state.step, number=len(state.history)
+    )
+    if found is not None:
+        state.warnings.append(found.says)
+        _log.warning("interest-gan, step %d: %s", state.step, found.says)
+
+
 def _require_finite(said: Mapping[str, float], step: int, path: Path | None, state: State) -> None:
     wrong = [name for name, value in said.items() if not np.isfinite(value)]
     for name, network in (("generator", state.generator), ("discriminator", state.critic)):
@@ -287,5 +302,5 @@ def _result(
     return InterestGenerator(
         spec=spec, generator=state.generator, critic=state.critic,
         lengths=np.sort(bags.lengths), history=tuple(state.history),
-        warnings=tuple(state.warnings),
+        warnings=tuple(state.warnings), transfer=state.ageing.matrix(),
     )  # fmt: skip

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from hardrank.errors import DataError
-from hardrank.types import Count, Ints
+from hardrank.types import Count, Ints, NonNegative
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +27,13 @@ class Pressure(Protocol):
 
     @property
     def label(self) -> str: ...
+
+    @property
+    def beta(self) -> NonNegative:
+        """Weight of the term: the length of its gradient as a share of that of all other terms,
+        so that it means the same for every recommender. The larger, the stronger the attack
+        and the less real the profiles; with 0 the generator learns as without a pressure."""
+        ...
 
     @property
     def targets(self) -> Ints:
@@ -70,6 +77,7 @@ class Promotion:
     targets: Ints
     profiles: int
     length: int
+    beta: NonNegative = 1.0
     adapt: bool = True
     """Whether the surrogate is trained on with each round's profiles, if it knows how
     (`adapted`); always from the clean one on."""
@@ -80,7 +88,8 @@ class Promotion:
 
     @property
     def label(self) -> str:
-        return f"promote {self.targets.tolist()} by {self.profiles} x {self.length}, {self.adapt}"
+        size = f"{self.profiles} x {self.length}"
+        return f"{self.beta} * promote {self.targets.tolist()} by {size}, {self.adapt}"
 
     def loss(self, selection: "Tensor") -> "Tensor":
         import torch

@@ -14,9 +14,13 @@ from hardrank.files import atomic
 from hardrank.generators.health import Monitor
 from hardrank.generators.networks import Critic, Generator
 from hardrank.generators.pressure import Pressure
+from hardrank.generators.staleness import Ageing
 from hardrank.training.average import Average
 
 __all__ = ["State", "kept"]
+
+_AGED = ("steps", "rounds", "told")
+"""Of `Ageing`: what is no tensor."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -30,6 +34,7 @@ class State:
     judges: torch.optim.Optimizer
     """Of the critic."""
     average: Average
+    ageing: Ageing
     monitor: Monitor = field(default_factory=Monitor)
     best: dict[str, Tensor] = field(default_factory=dict)
     """The generator's parameters in the best round; empty without early stopping."""
@@ -51,8 +56,10 @@ class State:
                 tensors |= {f"{name}/{number}/{k}": torch.as_tensor(v) for k, v in kept.items()}
         if pressure is not None:
             tensors |= {f"pressure/{k}": v for k, v in pressure.state().items()}
+        tensors |= {f"ageing/{k}": v for k, v in self.ageing.state().items()}
+        aged = {name: getattr(self.ageing, name) for name in _AGED}
         progress = {
-            "step": self.step, "history": self.history, "log": self.log,
+            "ageing": aged, "step": self.step, "history": self.history, "log": self.log,
             "warnings": self.warnings, "monitor": asdict(self.monitor),
         }  # fmt: skip
         text = json.dumps({"fingerprint": fingerprint, "progress": progress})
@@ -85,6 +92,9 @@ class State:
             pressure.load(_under("pressure", tensors))
         progress = about["progress"]
         self.monitor = Monitor(**progress.pop("monitor"))
+        self.ageing.load(_under("ageing", tensors), self.critic)
+        for name, value in progress.pop("ageing", {}).items():
+            setattr(self.ageing, name, value)
         for name, value in progress.items():
             setattr(self, name, value)
         return True

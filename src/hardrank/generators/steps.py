@@ -219,9 +219,10 @@ def generator_step(
     said["loss_generator"] = float(loss.detach())
     if adversarial:
         said["through"] = float(through.norm())
-    if pressure is not None and spec.beta:
+    if pressure is not None and pressure.beta:
         attack = pressure.loss(pressed(generator, batch.whole, spec, draws, pressure))
-        grads, said["weight_attack"] = combined(grads, gradients(attack, parameters), spec.beta)
+        pull = gradients(attack, parameters)
+        grads, said["weight_attack"] = combined(grads, pull, pressure.beta)
         said["loss_attack"] = float(attack.detach())
     said["gradient_generator"] = stepped(optimiser, parameters, grads)
     return said

@@ -13,9 +13,9 @@ from hardrank.context import derive
 from hardrank.detection.trees import Forest, grown
 from hardrank.errors import BundleError, DataError
 from hardrank.guards.base import Listing, Shop, Verdict, admit
-from hardrank.guards.lesson import Lesson, border, edited, share_above
+from hardrank.guards.lesson import Lesson, border, half_edited, share_above
 from hardrank.guards.text_features import NAMES, TextReader
-from hardrank.types import Count, Ints, Positive, spec
+from hardrank.types import Count, Positive, spec
 
 __all__ = ["AdversarialText", "FittedAdversarialText"]
 
@@ -166,26 +166,10 @@ class AdversarialText:
             shop, most = lesson.shop, self.rows
             known[key] = _Clean(
                 reader,
-                reader.features(_clean(lesson, learned[1::2][:most]), shop),
+                reader.features(half_edited(lesson, learned[1::2][:most]), shop),
                 reader.features([*lesson.listings(few), *lesson.edits(few, 1)], shop),
             )
         return known[key]
-
-
-def _clean(lesson: Lesson, rows: Ints) -> list[Listing]:
-    """Every other one as an honest edit of what stood before."""
-    rng = np.random.default_rng(derive(lesson.seed, "honest edits", "learned"))
-    made = lesson.listings(rows)
-
-    def other() -> Listing:
-        return made[int(rng.integers(len(made)))]
-
-    return [
-        replace(one, fields=edited(one.fields, other().fields, rng), before=one.fields)
-        if n % 2
-        else one
-        for n, one in enumerate(made)
-    ]
 
 
 def _attacked(lesson: Lesson, reader: TextReader) -> tuple[Doubles, Doubles]:

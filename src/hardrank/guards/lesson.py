@@ -15,7 +15,8 @@ from hardrank.types import Ints
 from hardrank.wording import spans
 
 __all__ = [
-    "Example", "Lesson", "border", "clean_border", "edited", "ending", "families", "share_above",
+    "Example", "Lesson", "border", "clean_border", "edited", "ending", "families", "half_edited",
+    "share_above", "taught",
 ]  # fmt: skip
 
 Doubles = NDArray[np.float64]
@@ -95,6 +96,43 @@ class Lesson:
     def without(self, family: str) -> "Lesson":
         """The same, never having seen that family."""
         return replace(self, attacked=tuple(e for e in self.attacked if e.family != family))
+
+
+def taught(lesson: Lesson, most: int) -> tuple[list[Listing], NDArray[np.bool_], Doubles]:
+    """(N,) listings to learn from, which of them an attack wrote, and weights: clean ones, at
+    most so many and every other one as an honest edit, then attacked ones, each with and without
+    what stood before. Both halves weigh the same, and so does every family. Raises `DataError`
+    for a lesson without attacked listings."""
+    if not lesson.attacked:
+        raise DataError(
+            "this guard needs attacked listings to learn from",
+            remedy="name attacks, or leave the guard out",
+        )
+    rows, _ = lesson.rows()
+    clean = half_edited(lesson, rows[:most])
+    known = [e.family for e in lesson.attacked]
+    share = np.asarray([1 / (len(set(known)) * known.count(f)) for f in known]) / 2
+    told = [e.listing for e in lesson.attacked]
+    listings = [*clean, *told, *(replace(one, before=None) for one in told)]
+    labels = np.arange(len(listings)) >= len(clean)
+    weight = np.concatenate([np.ones(len(clean)), share * len(clean), share * len(clean)])
+    return listings, labels, weight
+
+
+def half_edited(lesson: Lesson, rows: Ints) -> list[Listing]:
+    """Clean listings of those rows, every other one as an honest edit of what stood before."""
+    rng = np.random.default_rng(derive(lesson.seed, "honest edits", "learned"))
+    made = lesson.listings(rows)
+
+    def other() -> Listing:
+        return made[int(rng.integers(len(made)))]
+
+    return [
+        replace(one, fields=edited(one.fields, other().fields, rng), before=one.fields)
+        if n % 2
+        else one
+        for n, one in enumerate(made)
+    ]
 
 
 def border(clean: Doubles, false_alarms: float) -> float:

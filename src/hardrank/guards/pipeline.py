@@ -24,7 +24,10 @@ _OF_REVIEWS = "reviews."
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyGuard)
 _REVIEWS: TypeAdapter[ReviewGuard] = TypeAdapter(ReviewGuard)
 _READ: TypeAdapter[tuple[str, ...] | None] = TypeAdapter(tuple[str, ...] | None)
-_LEARNED = ("stuffing", "copycat", "adversarial-text", "injection", "change-of-text")
+_LEARNED = (
+    "stuffing", "copycat", "adversarial-text", "injection", "change-of-text",
+    "encoder-head", "word-reactions", "rare-words", "text-density",
+)  # fmt: skip
 """Guards to which a field that they did not learn is strange."""
 
 

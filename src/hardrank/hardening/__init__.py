@@ -4,7 +4,8 @@ from hardrank.hardening.adversarial import Adversarial
 from hardrank.hardening.apr import APR
 from hardrank.hardening.awp import AWP
 from hardrank.hardening.denoising import ReweightedCrossEntropy, TruncatedCrossEntropy
-from hardrank.hardening.discrete import Discrete, Forged, TextAugmentation
+from hardrank.hardening.discrete import Discrete, TextAugmentation
+from hardrank.hardening.forged import Forged
 from hardrank.hardening.free import Free
 from hardrank.hardening.freelb import FreeLB
 from hardrank.hardening.generalised_cross_entropy import GeneralisedCrossEntropy
@@ -15,6 +16,7 @@ from hardrank.hardening.mart import MART
 from hardrank.hardening.mixture import Mixture, Part
 from hardrank.hardening.pamacf import PamaCF
 from hardrank.hardening.r_drop import RDrop
+from hardrank.hardening.recognition import Recognition
 from hardrank.hardening.reweighting import Reweighted
 from hardrank.hardening.sample_masking import SampleMasking
 from hardrank.hardening.schedule import Constant, Phase, Phases, Ramp, Schedule
@@ -54,6 +56,7 @@ __all__ = [
     "QualityFloor",
     "RDrop",
     "Ramp",
+    "Recognition",
     "Reweighted",
     "ReweightedCrossEntropy",
     "SampleMasking",

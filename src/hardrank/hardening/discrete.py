@@ -1,20 +1,18 @@
 """Training on rewritten texts instead of noise: as wrong answers, or as the items they were."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from hardrank.errors import Unsupported
+from hardrank.hardening.forged import require_forge, require_pool
 from hardrank.hardening.schedule import Constant, Schedule
 from hardrank.hardening.stopping import Stop
-from hardrank.training.forge import Forge
 from hardrank.training.objective import Step, TrainableNetwork
 from hardrank.types import Count, NonNegative, spec
 
-__all__ = ["Discrete", "Forged", "TextAugmentation"]
+__all__ = ["Discrete", "TextAugmentation"]
 
 
 @spec
@@ -43,8 +41,12 @@ class Discrete:
 
     def check(self, network: TrainableNetwork) -> None:
         """Raises `Unsupported`: the attacks that write the texts come with `Forged`."""
-        _require_pool(network, self.kind)
-        raise Unsupported(_NO_FORGE.format(self.kind))
+        self.require(network)
+        require_forge(self.kind)
+
+    def require(self, network: TrainableNetwork) -> None:
+        """Raises `Unsupported` for a network that reads no texts."""
+        require_pool(network, self.kind)
 
     def __call__(self, network: Any, batch: Any, step: Step) -> Tensor:
         """See `Objective`."""
@@ -73,8 +75,12 @@ class TextAugmentation:
 
     def check(self, network: TrainableNetwork) -> None:
         """Raises `Unsupported`: the attacks that write the texts come with `Forged`."""
-        _require_pool(network, self.kind)
-        raise Unsupported(_NO_FORGE.format(self.kind))
+        self.require(network)
+        require_forge(self.kind)
+
+    def require(self, network: TrainableNetwork) -> None:
+        """Raises `Unsupported` for a network that reads no texts."""
+        require_pool(network, self.kind)
 
     def __call__(self, network: Any, batch: Any, step: Step) -> Tensor:
         """See `Objective`."""
@@ -89,41 +95,3 @@ class TextAugmentation:
         delta[pool.owners[rows]] = pool.encoded[rows] - network.encoded[pool.owners[rows]]
         rewritten: Tensor = network.loss(batch, {"text-vectors": delta})
         return rewritten
-
-
-@dataclass(frozen=True)
-class Forged:
-    """`discrete` or `text-augmentation` with the attacks that write its texts."""
-
-    objective: Discrete | TextAugmentation
-    forge: Forge
-
-    @property
-    def kind(self) -> str:
-        return self.objective.kind
-
-    @property
-    def stop(self) -> tuple[Stop, ...]:
-        return self.objective.stop
-
-    def check(self, network: TrainableNetwork) -> None:
-        """Raises `Unsupported` for a network that reads no texts."""
-        _require_pool(network, self.kind)
-
-    def __call__(self, network: TrainableNetwork, batch: Any, step: Step) -> Tensor:
-        """See `Objective`."""
-        return self.objective(network, batch, step)
-
-
-_NO_FORGE = (
-    "'{}' trains on texts that attacks write: give its arm a [forge] with attacks, "
-    "or use 'adversarial', which needs none"
-)
-
-
-def _require_pool(network: TrainableNetwork, kind: str) -> None:
-    if "text-vectors" not in network.sites or not hasattr(network, "loss_beside"):
-        raise Unsupported(
-            f"'{kind}' trains on rewritten item texts, and this model reads none; "
-            "use 'adversarial' or 'apr', or a 'text-sequence' model"
-        )

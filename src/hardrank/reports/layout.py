@@ -5,10 +5,10 @@ from statistics import stdev
 
 from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, HARDENED
+from hardrank.reports.labels import label_html, labels
 from hardrank.reports.markup import Child, Html, join, tag
 from hardrank.reports.numbers import Spell, interval
 from hardrank.reports.table import Change
-from hardrank.reports.words import attack_parts
 from hardrank.reports.words import doubts as told
 
 __all__ = ["STATES", "attack_label", "change_cell", "doubts", "figure", "legend", "note"]
@@ -64,27 +64,32 @@ def legend(arms: Sequence[str] = (CONTROL, HARDENED), *, lines: bool = False) ->
 
 
 def attack_label(trial: str) -> Html:
-    """The attack's name, its options small behind it."""
-    name, options = attack_parts(trial)
-    return join([name, " ", tag("span", options, class_="options")] if options else name)
+    """The attack's name, its options small behind it, shortened where they are long."""
+    return label_html(labels([trial])[trial])
 
 
 def number_cell(
-    finding: Finding | None, spell: Spell, lead: bool = False, *, seeds: bool = True
+    finding: Finding | None,
+    spell: Spell,
+    lead: bool = False,
+    *,
+    seeds: bool = True,
+    flag: bool = True,
 ) -> Html:
     """Value, interval and, with `seeds`, the spread between them. A number that is not reliable
-    is dimmed and tagged; why it is so, or is none, is told once a section by `doubts`."""
+    is dimmed and, with `flag`, tagged; why it is so, or is none, is told once a section by
+    `doubts`."""
     if finding is None:
         return tag("td", tag("span", "–", class_="small", title="not measured"), class_="num")
     if finding.value is None:
         reason = finding.reason or "no reason given"
-        flag = tag("span", "no value", class_="small flag", title=reason)
-        return tag("td", flag, class_="num")
+        none = tag("span", "no value", class_="small flag", title=reason)
+        return tag("td", none, class_="num")
     around = interval(finding.low, finding.high, spell)
     lines = [tag("span", around, class_="small range")]
     if seeds and len(finding.per_seed) > 1:
         lines.append(tag("span", f"sd {spell(stdev(finding.per_seed))}", class_="small sd"))
-    if not finding.reliable:
+    if not finding.reliable and flag:
         reason = finding.reason or "an audit marked it so"
         lines.append(tag("span", "unreliable", class_="small flag bad", title=reason))
     value = tag("strong" if lead else "span", spell(finding.value), class_="value")

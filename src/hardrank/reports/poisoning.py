@@ -1,18 +1,21 @@
 """The page of a poisoning run: what fake users won, what defences gave back, who was found."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hardrank.files import write_text
 from hardrank.findings import Finding
 from hardrank.reports.document import document
 from hardrank.reports.evidence import CONTROL
-from hardrank.reports.layout import attack_label, doubts, figure, note, number_cell, section
+from hardrank.reports.labels import legend_of
+from hardrank.reports.layout import figure, note, number_cell, section
 from hardrank.reports.markup import Html, tag
 from hardrank.reports.numbers import count, decimal, percent, plain, signed
 from hardrank.reports.poisoning_charts import STYLE, dots, portrait, roc
+from hardrank.reports.poisoning_coverage import coverage
 from hardrank.reports.poisoning_evidence import ADAPTIVE, Poisoning, read_poisoning
 from hardrank.reports.poisoning_gates import gates
-from hardrank.reports.poisoning_grids import grid, more, subject_head, wide
+from hardrank.reports.poisoning_grids import arm_named, grid, more, subject_head, told, wide
 from hardrank.reports.poisoning_verdict import verdict
 
 __all__ = ["poisoning_page"]
@@ -36,21 +39,32 @@ def poisoning_page(folder: Path) -> Path:
         f"{read.facts['model']} · {aims} target{'s' if aims != 1 else ''} · {seeds} "
         f"seed{'s' if seeds != 1 else ''}"
     )
+    built = (
+        ("exposure", "Exposure", _exposure(read)), ("defences", "Defences", _defences(read)),
+        ("quality", "Quality", _quality(read)), ("detection", "Detection", _detection(read)),
+        ("profiles", "Profiles", _profiles(read)), ("coverage", "Coverage", coverage(read)),
+        ("gates", "Trust", gates(read)), ("method", "Method", _method(read)),
+    )  # fmt: skip
+    parts = [(key, name, made) for key, name, made in built if made]
     page = document(
-        read.facts["name"], "Hardrank poisoning", facts, verdict(read), _exposure(read),
-        _defences(read), _quality(read), _detection(read), _profiles(read), gates(read),
-        _method(read), synthetic=bool(read.facts.get("synthetic")), style=STYLE,
+        read.facts["name"], "Hardrank poisoning", facts, verdict(read), _contents(parts),
+        [made for _, _, made in parts], synthetic=bool(read.facts.get("synthetic")), style=STYLE,
         footer="Made by Hardrank from findings.json; every sample is in samples.parquet.",
     )  # fmt: skip
     write_text(folder / "report.html", page)
     return folder / "report.html"
 
 
+def _contents(parts: Sequence[tuple[str, str, Html | None]]) -> Html:
+    links = [tag("li", tag("a", name, href=f"#{key}")) for key, name, _ in parts]
+    return tag("nav", tag("ul", links), class_="contents", aria_label="Contents")
+
+
 def _exposure(read: Poisoning) -> Html:
     lead = (
         f"Share of real users, strangers to the target, whose top {read.k} holds it, after the "
         "victim was trained on the poisoned log (T-HR). The hollow mark is before the attack, "
-        "the line a 95 % interval; all charts have one scale."
+        "the thin line a 95 % interval; all charts have one scale."
     )
     pairs = {victim: _pairs(read, f"{victim}/{CONTROL}") for victim in read.victims}
     most = max((v for rows in pairs.values() for _, before, after in rows
@@ -78,7 +92,7 @@ def _exposure(read: Poisoning) -> Html:
         tag("div", charts, class_="pair two" if len(charts) in (2, 4) else "pair"),
         grid(read, f"T-HR@{k} by attack", "promotion", f"er_after@{k}", percent,
              first=f"er_before@{k}"),
-        doubts(read.of(audit="promotion", metric=f"er_after@{k}")),
+        told(read, read.of(audit="promotion", metric=f"er_after@{k}")),
         _compared(read), more("Other lengths of lists, scores, places, success", rest),
     )  # fmt: skip
 
@@ -88,7 +102,7 @@ def _pairs(read: Poisoning, subject: str) -> list[tuple[str, Finding | None, Fin
     rows = [f for f in rows if f.value is not None]
     rows.sort(key=lambda f: (f.value or 0) * (1 if read.demote else -1))
     return [
-        (f.trial, read.one(subject=subject, audit="promotion", trial=f.trial,
+        (read.drawn(f.trial), read.one(subject=subject, audit="promotion", trial=f.trial,
                            metric=f"er_before@{read.k}"), f)
         for f in rows
     ]  # fmt: skip
@@ -102,7 +116,7 @@ def _compared(read: Poisoning) -> Html | None:
     found = {(f.trial, f.subject.partition("/")[0], f.metric): f for f in rows}
     trials = {f.trial for f in rows}
     body = [
-        tag("tr", tag("th", attack_label(t), scope="row"),
+        tag("tr", tag("th", read.shown(t), scope="row"),
             [number_cell(found.get((t, *head)), signed(percent), seeds=False) for head in heads])
         for t in read.strongest_first if t in trials
     ]  # fmt: skip
@@ -123,15 +137,24 @@ def _defences(read: Poisoning) -> Html | None:
             price = read.one(subject=subject, audit="utility", metric="price(ndcg@10)",
                              group="all")  # fmt: skip
             wanted = (found.get(f"er_after@{read.k}"), found.get(f"defence_effect@{read.k}"), price)
-            shown = subject.replace(f"/{CONTROL}", ", no defence").replace("/", ", ")
             knows = tag("span", "who knows the defence", class_="small")
-            name = tag("th", shown, knows if trial != "all attacks" else None, scope="row")
-            body.append(tag("tr", name, [number_cell(f, percent) for f in wanted]))
+            bad = tag("span", "unreliable", class_="small flag bad")
+            name = tag(
+                "th",
+                arm_named(subject),
+                knows if trial != "all attacks" else None,
+                bad if any(f and not f.reliable for f in wanted) else None,
+                scope="row",
+            )
+            cells = [number_cell(f, percent, seeds=f is not price, flag=False) for f in wanted]
+            body.append(tag("tr", name, cells))
     lead = (
         "Against an attacker who picks the strongest attack for each target"
         f"{', the one that leaves least' if read.demote else ''}; who knows the "
         "defence may also use the adaptive ones. A detector never met the family of the attack "
-        "that it is asked about; the adaptive attacker has the one that met them all."
+        "that it is asked about; the adaptive attacker has the one that met them all. Above "
+        "100\N{NO-BREAK SPACE}%: the "
+        f"targets end {'higher' if read.demote else 'lower'} than they stood before the attack."
     )
     effect = "loss given back" if read.demote else "gain taken away"
     heads = ["arm and attacker", f"T-HR@{read.k}", effect, "price in NDCG@10"]
@@ -141,10 +164,13 @@ def _defences(read: Poisoning) -> Html | None:
         read, f"Share of each attack's {undone.format(read.k)}", "promotion",
         f"defence_effect@{read.k}", percent,
     )  # fmt: skip
+    unknown = [f for f in read.of(audit="promotion", metric=f"defence_effect@{read.k}")
+               if f.value is None]  # fmt: skip
     head = [tag("tr", [tag("th", h, scope="col") for h in heads])]
-    made = wide("Worst cases", head, body) if body else None
+    made = wide("Worst cases", head, body, lined=True) if body else None
     return section("defences", "Defences", lead, made,
-                   doubts(f for f in rows if "defence_effect" in f.metric), effects)  # fmt: skip
+                   told(read, (f for f in rows if "defence_effect" in f.metric)), effects,
+                   told(read, unknown))  # fmt: skip
 
 
 def _quality(read: Poisoning) -> Html:
@@ -152,8 +178,8 @@ def _quality(read: Poisoning) -> Html:
     have = [g for g in groups if read.of(audit="utility", metric="ndcg@10", group=g)]
     found = {(f.subject, f.group): f for f in read.of(audit="utility", metric="ndcg@10")}
     body = [
-        tag("tr", tag("th", s.replace(f"/{CONTROL}", ", no defence").replace("/", ", "),
-                      scope="row"), [number_cell(found.get((s, g)), decimal) for g in have])
+        tag("tr", tag("th", arm_named(s), scope="row"),
+            [number_cell(found.get((s, g)), decimal) for g in have])
         for s in read.subjects
     ]  # fmt: skip
     head = [tag("tr", [tag("th", h, scope="col") for h in ("arm", *have)])]
@@ -161,7 +187,7 @@ def _quality(read: Poisoning) -> Html:
     return section(
         "quality", "Quality", lead,
         wide("NDCG@10 on the clean log, by popularity of the held-out item", head, body),
-        doubts(found.values()),
+        told(read, found.values()),
         grid(read, "Share of clean NDCG@10 lost under attack", "poisoned", "drop(ndcg@10)",
              signed(percent)),
     )  # fmt: skip
@@ -174,10 +200,11 @@ def _detection(read: Poisoning) -> Html | None:
         "Told fake users from real ones in each poisoned log; a detector that learns was trained "
         "on the other families of attacks and for other targets. Recall is at 1 % false positives."
     )
-    drawn = roc(read.rocs)
+    drawn = roc({read.called(name): points for name, points in read.rocs.items()})
     return section(
         "detection", "Detection", lead,
-        figure("All attacks together, ranks within each log", drawn) if drawn else None,
+        figure("Share of fake users found (up) by share of real users flagged (right); all attacks "
+               "together, ranks within each log", drawn) if drawn else None,
         grid(read, "Recall at 1 % false positives", "detection-recall", "recall", percent),
         grid(read, "AUROC", "detection-auroc", "auroc", decimal),
         more("Average precision",
@@ -193,14 +220,16 @@ def _profiles(read: Poisoning) -> Html | None:
     lead = (
         "Fake profiles (bars) beside those of real users (line), the strongest attacks first: "
         "shares of profiles by length, of events by popularity decile (9 the most popular) and "
-        "by rating."
+        "by rating. TV: total variation; JS: Jensen-Shannon divergence; KS: the largest gap "
+        "between the two cumulative distributions."
     )
     found = {(f.trial, f.metric): f for f in read.findings if f.audit.startswith("disguise-")}
     trials = {t for t, _ in found}
     have = [m for m in _LOOKS if any(metric == m for _, metric in found)]
     body = [
-        tag("tr", tag("th", attack_label(trial), scope="row"),
-            [number_cell(found.get((trial, m)), lambda v: plain(v, 3)) for m in have])
+        tag("tr", tag("th", read.shown(trial), scope="row"),
+            [number_cell(found.get((trial, m)), lambda v: plain(v, 3), seeds=False)
+             for m in have])
         for trial in read.strongest_first if trial in trials
     ]  # fmt: skip
     head = [tag("tr", [tag("th", h, scope="col") for h in ("attack", *(_LOOKS[m] for m in have))])]
@@ -216,7 +245,7 @@ def _portraits(read: Poisoning, name: str) -> Html:
     fake = read.portraits["attacks"][name]
     charts = [portrait(what, bins[what], real[what], fake[what])
               for what in ("length", "popularity", "rating") if bins[what]]  # fmt: skip
-    return tag("div", tag("h3", attack_label(name)), charts, class_="portraits")
+    return tag("div", tag("h3", read.shown(name)), charts, class_="portraits")
 
 
 def _method(read: Poisoning) -> Html:
@@ -224,11 +253,15 @@ def _method(read: Poisoning) -> Html:
     versions = ", ".join(f"{n} {v}" for n, v in facts["versions"].items())
     seeds = ", ".join(map(str, facts["seeds"]))
     spent = sum(facts["durations"].values())
-    adaptive = sorted({f.trial for f in read.findings if f.trial.endswith(ADAPTIVE)})
+    adaptive = sorted({read.called(f.trial).removesuffix(ADAPTIVE) for f in read.findings
+                       if f.trial.endswith(ADAPTIVE)})  # fmt: skip
     knows = f" Attacks that know the defence: {', '.join(adaptive)}." if adaptive else ""
+    protocol = facts["protocol"][:1].upper() + facts["protocol"][1:]
     return section(
         "method", "Method", "",
-        tag("p", facts["protocol"] + "."), [tag("p", t + knows) for t in facts["threats"]],
+        tag("p", protocol + "."), [tag("p", t + knows) for t in facts["threats"]],
         note(f"Targets: {', '.join(facts['targets'])}. Seeds: {seeds}. "
-             f"{count(spent)} seconds. {versions}. Data: {facts['fingerprint'][:16]}."),
+             f"The last call took {count(spent)} seconds. {versions}. "
+             f"Data: {facts['fingerprint'][:16]}."),
+        legend_of(read.labels.values()),
     )  # fmt: skip

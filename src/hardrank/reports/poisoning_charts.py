@@ -29,6 +29,15 @@ details > .scroll { margin-top: 1rem; }
 .wide .over th[scope="colgroup"] { text-align: right; }
 .wide .under th:first-child { padding-left: .75rem; }
 .wide tbody th { background: var(--paper); }
+.cut { text-decoration: underline dotted; text-underline-offset: .2em; cursor: help; }
+.arms th[scope="row"], .tried th[scope="row"] { overflow-wrap: anywhere; }
+.arms thead th:first-child { width: 9rem; }
+@media (max-width: 60rem) { .checks .seen { min-width: 17rem; } .checks td:last-child {
+  min-width: 14rem; } .checks .cell, .checks th:first-child { min-width: 7.5rem; } }
+.verdict .arms .cell { border-color: var(--sheet); }
+.arms .state, .tried .state { white-space: nowrap; }
+.whole dd { overflow-wrap: anywhere; font: .8125rem/1.5 var(--mono); }
+.verdict > .scroll { margin-top: 1.2rem; }
 .checks .seen { width: 38%; overflow-wrap: anywhere; }
 .checks thead th:nth-child(3) { width: 38%; }
 .checks thead th:nth-child(2) { width: 14%; }

@@ -9,6 +9,9 @@ from typing import Any
 from hardrank.errors import SchemaError
 from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, load_findings
+from hardrank.reports.labels import Label, label_html, labels
+from hardrank.reports.markup import Html, join
+from hardrank.reports.standing import Standing, standing
 
 __all__ = ["ADAPTIVE", "Poisoning", "read_poisoning"]
 
@@ -59,6 +62,30 @@ class Poisoning:
                     mine.append(f.value)
         sign = 1 if self.demote else -1
         return sorted(reached, key=lambda t: sign * _mean(reached[t]) if reached[t] else 2.0)
+
+    @cached_property
+    def labels(self) -> dict[str, Label]:
+        """Attack or detector -> how the page calls it."""
+        beside = ("clean", "all attacks", "all attacks and adaptive")
+        detectors = (f.subject for f in self.findings if f.audit.startswith("detection-"))
+        trials = (f.trial for f in self.findings if f.trial not in beside)
+        return labels(dict.fromkeys((*trials, *detectors, *self.portraits.get("attacks", ()))))
+
+    def drawn(self, trial: str) -> str:
+        """In a chart."""
+        return self.labels[trial].text if trial in self.labels else trial
+
+    def called(self, trial: str) -> str:
+        """In a sentence."""
+        return self.labels[trial].spoken if trial in self.labels else trial
+
+    def shown(self, trial: str) -> Html:
+        """In a table."""
+        return label_html(self.labels[trial]) if trial in self.labels else join(trial)
+
+    def standing(self, subject: str) -> Standing:
+        """What the checks say of one arm of one victim."""
+        return standing(self.findings, subject)
 
     def of(self, **wanted: Any) -> list[Finding]:
         return [f for f in self.findings if all(getattr(f, n) == v for n, v in wanted.items())]

@@ -4,20 +4,87 @@ from statistics import mean
 
 from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL
+from hardrank.reports.layout import table
 from hardrank.reports.markup import Html, tag
 from hardrank.reports.numbers import count, percent
 from hardrank.reports.poisoning_evidence import ADAPTIVE, Poisoning
-from hardrank.reports.words import attack_name, listed
+from hardrank.reports.words import listed
 
-__all__ = ["said", "verdict"]
+__all__ = ["arms", "said", "verdict"]
+
+_STANDS = {
+    "passed": ("counts", "✓", "good"),
+    "undecided": ("provisional", "?", "warn"),
+    "not run": ("not checked", "–", "warn"),
+    "failed": ("does not count", "✕", "bad"),
+}
+"""State of an arm's checks -> what its cell says, sign and class."""
+_SEEN = 0.05
+"""Share of NDCG@10 whose loss somebody who watches it would notice."""
 
 
 def verdict(read: Poisoning) -> Html:
     """The box at the head of the page."""
     heading = tag("h2", _headline(read), class_="status", id="verdict-title")
     sentences = [tag("p", sentence) for sentence in said(read)]
-    return tag("section", heading, sentences, class_="verdict warn", id="verdict",
+    return tag("section", heading, sentences, arms(read), class_="verdict warn", id="verdict",
                aria_labelledby="verdict-title")  # fmt: skip
+
+
+def arms(read: Poisoning) -> Html | None:
+    """A cell for each defence of each victim: whether its figures count, what it takes away at
+    worst and what it costs. One arm's fault is not another's."""
+    if not read.arms:
+        return None
+    body = [
+        tag("tr", tag("th", arm, scope="row"),
+            [_arm_cell(read, f"{victim}/{arm}") for victim in read.victims])
+        for arm in read.arms
+    ]  # fmt: skip
+    won = "gives back of the targets' loss" if read.demote else "takes away of the gain"
+    caption = (
+        f"Each defence by itself: whether its figures count, what it {won} from the attacker whom "
+        "it stops least, its price in NDCG@10"
+    )
+    return table(caption, ["defence", *read.victims], body, "matrix arms")
+
+
+def _arm_cell(read: Poisoning, subject: str) -> Html:
+    if subject not in read.subjects:
+        return tag("td", tag("span", "not for it", class_="small"), class_="cell")
+    found = read.standing(subject)
+    name, sign, kind = _STANDS[found.state]
+    doubtful = found.state != "failed" and not _sound(read, subject)
+    if doubtful:
+        name, sign, kind = "does not count", "✕", "bad"
+    lines = [f"failed: {found.why()}" if found.failed else ""]
+    lines += [f"undecided: {found.why()}"] if found.state == "undecided" else []
+    effect, price = _least(read, subject), _price(read, subject)
+    if effect is not None and not found.failed and not doubtful:
+        lines.append(f"{'gives back' if read.demote else 'takes away'} {percent(effect)}")
+        lines += [] if price is None else [f"price {percent(price)}"]
+    mark = tag("span", sign, class_="sign", aria_hidden="true")
+    return tag(
+        "td", tag("span", mark, name, class_="state"),
+        [tag("span", line, class_="small") for line in lines if line], class_=f"cell {kind}",
+    )  # fmt: skip
+
+
+def _sound(read: Poisoning, subject: str) -> bool:
+    """Whether neither a check of its own nor one that its comparison rests on failed."""
+    rows = read.of(subject=subject, audit="worst-case", metric=f"defence_effect@{read.k}")
+    return not read.standing(subject).failed and all(f.reliable for f in rows)
+
+
+def _least(read: Poisoning, subject: str) -> float | None:
+    """The share that the defence takes away from the attacker whom it stops least."""
+    rows = read.of(subject=subject, audit="worst-case", metric=f"defence_effect@{read.k}")
+    return min((f.value for f in rows if f.value is not None), default=None)
+
+
+def _price(read: Poisoning, subject: str) -> float | None:
+    found = read.one(subject=subject, audit="utility", metric="price(ndcg@10)", group="all")
+    return found.value if found else None
 
 
 def said(read: Poisoning) -> list[str]:
@@ -72,8 +139,7 @@ def _moved_by(read: Poisoning, f: Finding) -> float:
 
 def _moved(read: Poisoning, f: Finding, *, least: bool = False) -> str:
     victim, start = f.subject.partition("/")[0], read.before(f)
-    trials = [g.trial for g in read.of(subject=f.subject, audit=f.audit, metric=f.metric)]
-    name = attack_name(f.trial, trials)
+    name = read.called(f.trial)
     assert f.value is not None
     span = f"{'' if start is None else f'from {percent(start)} '}to {percent(f.value)}"
     if read.demote and _moved_by(read, f) <= 0:
@@ -91,6 +157,9 @@ def _gave_back(read: Poisoning) -> str:
         return ""
     shown, left = parts[:4], len(parts) - 4
     won = "takes away, defences give back" if read.demote else "gains, defences take away"
+    known = {f.subject.partition("/")[2] for f in read.of(trial="all attacks and adaptive")}
+    if known >= set(read.arms):
+        won += ", even where the attacker knows them"
     return (
         f"Of what the strongest attack on each target {won}: "
         f"{listed(shown)}{f'; {left} more are below' if left > 0 else ''}."
@@ -98,18 +167,21 @@ def _gave_back(read: Poisoning) -> str:
 
 
 def _arm_said(read: Poisoning, arm: str) -> str:
-    effects, prices, doubt = [], [], ""
-    for subject in (s for s in read.subjects if s.partition("/")[2] == arm):
-        rows = read.of(subject=subject, audit="worst-case", metric=f"defence_effect@{read.k}")
-        known = [f.value for f in rows if f.value is not None]
-        effects += [min(known)] if known else []
-        doubt = doubt if all(f.reliable for f in rows) else ", marked unreliable"
-        price = read.one(subject=subject, audit="utility", metric="price(ndcg@10)", group="all")
-        prices += [price.value] if price and price.value is not None else []
-    if not effects:
+    """Over the victims on which its figures count; the others are named."""
+    subjects = [s for s in read.subjects if s.partition("/")[2] == arm
+                and _least(read, s) is not None]  # fmt: skip
+    sound = [s for s in subjects if _sound(read, s)]
+    bad = [s.partition("/")[0] for s in subjects if s not in sound]
+    if not subjects:
         return ""
-    paid = f" (for {_span(prices)} of NDCG@10{doubt})" if prices else ""
-    return f"{arm} {_span(effects)}{paid}"
+    if not sound:
+        return f"{arm} nothing that counts: a check failed on every victim"
+    effects = [e for s in sound if (e := _least(read, s)) is not None]
+    prices = [p for s in sound if (p := _price(read, s)) is not None]
+    paid = f"for {_span(prices)} of NDCG@10" if prices else ""
+    where = f"a check failed on {listed(bad)}" if bad else ""
+    beside = "; ".join(part for part in (paid, where) if part)
+    return f"{arm} {_span(effects)}{f' ({beside})' if beside else ''}"
 
 
 def _span(values: list[float]) -> str:
@@ -125,8 +197,7 @@ def _found(read: Poisoning) -> str:
         return ""
     best = max(means, key=lambda s: means[s])
     hard = min((f for f in rows if f.subject == best), key=lambda f: f.value or 0.0)
-    name = attack_name(best, means)
-    beaten = attack_name(hard.trial, [f.trial for f in rows])
+    name, beaten = read.called(best), read.called(hard.trial)
     worst = (
         f", but {percent(hard.value or 0.0)} of those of {beaten}" if means[best] < 0.995 else ""
     )
@@ -142,16 +213,34 @@ def _unseen(read: Poisoning) -> str:
             and not f.trial.endswith(ADAPTIVE)]  # fmt: skip
     if not rows:
         return ""
-    most = max(abs(f.value or 0.0) for f in rows)
+    by_victim: dict[str, float] = {}
+    for f in rows:
+        victim = f.subject.partition("/")[0]
+        by_victim[victim] = max(by_victim.get(victim, 0.0), abs(f.value or 0.0))
+    worst = max(by_victim, key=lambda v: by_victim[v])
+    rest = [move for victim, move in by_victim.items() if victim != worst]
+    if by_victim[worst] < _SEEN:
+        return (
+            f"NDCG@10 of real users moves by at most {percent(by_victim[worst])} under any attack: "
+            "watching quality alone would not show the poison."
+        )
+    others = f" and by at most {percent(max(rest))} on the other victims" if rest else ""
     return (
-        f"NDCG@10 of real users moves by at most {percent(most)} under any attack: watching "
-        "quality alone would not show the poison." if most < 0.05
-        else f"NDCG@10 of real users moves by up to {percent(most)} under attack."
-    )  # fmt: skip
+        f"NDCG@10 of real users moves by up to {percent(by_victim[worst])} under attack on "
+        f"{worst}{others}."
+    )
 
 
 def _doubted(read: Poisoning) -> str:
-    bad = [f for f in read.findings if not f.reliable and f.audit != "gate"]
-    if not bad:
+    """That some figures do not count, and the others do."""
+    rest = sum(_clear(read, s) for s in read.subjects)
+    if rest == len(read.subjects):
         return ""
-    return f"{len(bad)} of {len(read.findings)} figures are marked unreliable: see the checks."
+    stand = f"; those of the {rest} arms without one stand" if rest > 1 else ""
+    return f"Figures that a failed check concerns are struck out{stand}: see the checks."
+
+
+def _clear(read: Poisoning, subject: str) -> bool:
+    """Whether no check of its own failed and no figure of it is marked."""
+    own = [f for f in read.findings if f.subject == subject]
+    return all(f.reliable for f in own)

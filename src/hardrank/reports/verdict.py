@@ -6,7 +6,17 @@ from typing import Literal
 
 from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
-from hardrank.reports.faults import cause, dead_attacks, doubted, failed_gates, fault, short
+from hardrank.reports.faults import (
+    cause,
+    dead_attacks,
+    doubted,
+    failed_gates,
+    fault,
+    gates_of,
+    other_arms,
+    short,
+    sound_arms,
+)
 from hardrank.reports.numbers import Spell, interval, percent, relative, signed
 from hardrank.reports.table import (
     Change,
@@ -67,19 +77,36 @@ class Verdict:
 def verdict(evidence: Evidence) -> Verdict:
     """Never speaks of robustness where a gate failed: then it is "Unreliable: ..."."""
     missed = failed_gates(evidence)
-    faults = [fault(gate) for gate in missed] or doubted(evidence)
+    faults = [fault(gate, evidence) for gate in missed] or doubted(evidence)
     status = _status(evidence, faults)
     sentences = [_gameable(evidence)]
     if status == "unreliable":
-        sentences = [*short(faults), "What was measured does not count as a defence.", *sentences]
+        sentences = [*short(faults), *_discounted(evidence), *sentences]
     elif status != "undefended":
         sentences += [_removed(evidence), _cost(evidence)]
     return Verdict(
         status=status,
-        label=_LABELS[status] + (cause(missed) if status == "unreliable" else ""),
+        label=_label(evidence, status) + (cause(missed) if status == "unreliable" else ""),
         sentences=tuple(s for s in sentences if s),
         caveats=tuple(_caveats(evidence)),
     )
+
+
+def _label(evidence: Evidence, status: Status) -> str:
+    """Says of which arm, where there are several."""
+    several = len([arm for arm in evidence.arms if arm != CONTROL]) > 1
+    arm = f", {evidence.shown(HARDENED)} arm" if several and status == "unreliable" else ""
+    return _LABELS[status] + arm
+
+
+def _discounted(evidence: Evidence) -> list[str]:
+    """What does not count, and the arms that nothing is held against."""
+    if len([arm for arm in evidence.arms if arm != CONTROL]) < 2:
+        return ["What was measured does not count as a defence."]
+    said = [f"What was measured on the {evidence.shown(HARDENED)} arm does not count as a defence."]
+    if sound := sound_arms(evidence):
+        said.append(f"No check failed on {listed(sound)}: see the tables of all arms.")
+    return said
 
 
 def strongest(evidence: Evidence) -> Finding | None:
@@ -117,7 +144,7 @@ def _direction(finding: Finding | None) -> int | None:
 
 def _provisional(evidence: Evidence) -> list[str]:
     """Why a good result is not yet a claim."""
-    gates = [f for f in evidence.of("gate") if f.subject.partition("/")[0] == evidence.model]
+    gates = gates_of(evidence)
     missing = list(dict.fromkeys(gate_name(f) for f in gates if gate_state(f) == "not run"))
     reasons = [] if gates else ["no gate was run"]
     for f in gates:
@@ -168,7 +195,7 @@ def _caveats(evidence: Evidence) -> list[str]:
                     f"Unstable: {_prize(evidence)} under {attack_name(trial, among)} on the {arm} "
                     f"model varies between seeds by a standard deviation of {percent(spread)}."
                 )
-    return caveats
+    return caveats + other_arms(evidence)
 
 
 def _gameable(evidence: Evidence) -> str:

@@ -13,6 +13,7 @@ from hardrank.attacks.profiles.helped_profiles import HelpedProfiles
 from hardrank.attacks.profiles.obfuscated import Obfuscated
 from hardrank.attacks.profiles.plain import PLAIN, PlainAttack, PlainUnion
 from hardrank.attacks.profiles.rehearsed import Rehearsed
+from hardrank.attacks.profiles.rival_profiles import RivalProfiles
 
 __all__ = [
     "PLAIN",
@@ -26,9 +27,18 @@ __all__ = [
     "ProfileAttackSpec",
     "ProfileUnion",
     "Rehearsed",
+    "RivalProfiles",
 ]
 
-ProfileUnion = PlainUnion | Obfuscated | FewProfiles | HelpedProfiles | Rehearsed | EvasiveProfiles
+ProfileUnion = (
+    PlainUnion
+    | Obfuscated
+    | FewProfiles
+    | HelpedProfiles
+    | Rehearsed
+    | RivalProfiles
+    | EvasiveProfiles
+)
 
 ProfileAttackSpec = Annotated[ProfileUnion, Field(discriminator="kind")]
 """What `attacks = [{ kind = "..." }]` of a poisoning experiment can spell."""

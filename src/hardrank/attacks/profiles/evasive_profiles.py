@@ -11,8 +11,7 @@ from hardrank.attacks.profiles.copy_profile import CopyProfile
 from hardrank.attacks.profiles.crafted_profiles import CraftedProfiles
 from hardrank.attacks.profiles.disguises import Fakes, Scene, Try, fakes_of, stars_of
 from hardrank.attacks.profiles.parts import limits
-from hardrank.attacks.profiles.plain import PlainAttack
-from hardrank.attacks.profiles.rehearsed import Rehearsed
+from hardrank.attacks.profiles.rehearsed import Candidate, Rehearsed
 from hardrank.attacks.profiles.selection import sworn, usual
 from hardrank.data import Patch
 from hardrank.surrogates import Aim
@@ -37,6 +36,10 @@ class EvasiveProfiles:
     never worse. Ours, after Tramer et al., NeurIPS 2020, arXiv:2002.08347: an attack as simple
     as the defence lets it be, and a search only from there. Without a detector it is `first`.
 
+    Who knows of a cap on growth, too (`first.cap`), begins with `helped-profiles` or the like:
+    what counts is then what the cap leaves of those who pass, who praises the target is mended
+    as above, and who helps without naming it stays a helper.
+
     The defence's threshold comes from an earlier, clean log and is out of reach.
     """
 
@@ -46,9 +49,9 @@ class EvasiveProfiles:
     rated: ClassVar[bool] = False
     kind: Literal["evasive-profiles"] = "evasive-profiles"
     first: Rehearsed = Rehearsed()
-    """The attacker whom this one has to beat; its `flagged` is the share of the users of the
-    clean log that the defence's threshold flags."""
-    candidates: Annotated[tuple[PlainAttack, ...], Len(min_length=1)] = (
+    """The attacker whom this one has to beat; its `flagged` and `cap` are what is known of the
+    defence beside its detector."""
+    candidates: Annotated[tuple[Candidate, ...], Len(min_length=1)] = (
         CraftedProfiles(), CopyProfile(users="audience", keep="random"),
     )  # fmt: skip
     """Attacks whose fake users are disguised."""
@@ -58,8 +61,9 @@ class EvasiveProfiles:
     """Shares of the budget's events that are tried: a profile that fills the budget is one of
     many of the same length."""
     praise: Annotated[tuple[NonNegative, ...], Len(min_length=1)] = (0.0, 0.5, 1.0, 2.0)
-    """Steps below the best rating that the target gets on average: 0.5 is 5 and 4 of 5 stars
-    by turns. Victims that turn ratings into events do not see the difference, detectors do."""
+    """Steps below what the base attack gives the target, on average, down to the middle of the
+    scale: 0.5 of best ratings is 5 and 4 of 5 stars by turns. Victims that turn ratings into
+    events do not see the difference, detectors do."""
     rating_weight: NonNegative = 2.0
     """How much high ratings of the target add to the worth of the exposure won, for victims
     that learn from ratings; 0 for not at all."""
@@ -78,6 +82,7 @@ class EvasiveProfiles:
         scene = Scene(
             view=view, border=self._border(view), stars=stars_of(view, goal),
             weight=self.rating_weight, jury=sworn(view, usual(view, ()), Aim(k=goal.k), rng),
+            cap=self.first.cap, seed=int(rng.integers(2**31)) if self.first.cap else 0,
         )  # fmt: skip
         tries = [scene.tried(fakes_of(patch))]
         for written in self._written(view, goal, budget, rng):
@@ -123,7 +128,7 @@ class EvasiveProfiles:
         donors, slope = now.unseen, scene.slope(now.fakes)
         changed = tuple(
             scene.exchanged(fake, slope[p], share, rng)
-            if now.passed[p] else scene.disguised(fake, donors, rng)
+            if now.passed[p] else scene.disguised(fake, donors, slope[p], rng)
             for p, fake in enumerate(now.fakes)
         )  # fmt: skip
         after = scene.tried(changed)

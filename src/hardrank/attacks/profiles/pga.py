@@ -27,7 +27,9 @@ __all__ = ["Pga"]
 
 @spec
 class Pga:
-    """Li, Wang, Singh and Vorobeychik, NIPS 2016, arXiv:1608.08182, algorithm 1.
+    """Move random profiles up the gradient of a factorisation, projected on the budget.
+
+    Li, Wang, Singh and Vorobeychik, NIPS 2016, arXiv:1608.08182, algorithm 1.
 
     Fake rows begin at random and move up the gradient of the attacker's utility, taken
     through the conditions that factors meet at their optimum; each step is projected back

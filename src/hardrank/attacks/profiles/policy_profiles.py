@@ -1,25 +1,21 @@
 """Fake users that a policy writes item by item, trained by reward alone."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 from numpy.typing import NDArray
 
-from hardrank.attacks.profiles.kin import kin
-from hardrank.attacks.profiles.parts import Draft, Lengths, Manner, others, rated, written
-from hardrank.attacks.profiles.selection import Crowd, Jury, invented, sworn
-from hardrank.context import RunContext
+from hardrank.attacks.profiles.parts import Lengths, Manner, others
+from hardrank.attacks.profiles.policy_desk import MOST, ROOM, Desk, features_of, guarded, loss_of
+from hardrank.attacks.profiles.selection import Jury, invented, sworn
 from hardrank.data import Patch
-from hardrank.data.filtering import Detector
 from hardrank.surrogates import Aim, AlsSurrogate, EaseSurrogate, SurrogateSpec
 from hardrank.threats import Budget, Demote, Promote
 from hardrank.threats.log import LogView
 from hardrank.types import (
     Count,
-    Floats,
     GoalKind,
     Ints,
     LogKnowledge,
@@ -30,19 +26,12 @@ from hardrank.types import (
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from hardrank.generators.profile_policy import ProfilePolicy
 
 __all__ = ["Learning", "PolicyProfiles"]
 
 _WATCHED = 200
 """Real users whose lists a query watches: a few tell as much as all, and cost less."""
-_MOST = 5.0
-"""Deviations beyond the border that count."""
-_ROOM = 1.0
-"""Of suspicion below the border, in deviations of the real users' scores: there is nothing to
-win further down."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -132,16 +121,16 @@ class PolicyProfiles:
 
     def _desk(
         self, view: LogView, goal: Promote | Demote, budget: Budget, rng: np.random.Generator
-    ) -> "_Desk":
+    ) -> Desk:
         crowd = invented(view, budget, rng, self.lengths)
-        return _Desk(view=view, goal=goal, budget=budget, crowd=crowd, manner=self.manner)
+        return Desk(view=view, goal=goal, budget=budget, crowd=crowd, manner=self.manner)
 
-    def _learned(self, desk: "_Desk", rng: np.random.Generator) -> Learning:
+    def _learned(self, desk: Desk, rng: np.random.Generator) -> Learning:
         import torch
 
         from hardrank.generators.profile_policy import ascend
 
-        jury, guard = self._jury(desk, rng), _guarded(desk.view, self.flagged)
+        jury, guard = self._jury(desk, rng), guarded(desk.view, self.flagged)
         policy = self._policy(desk.view, rng)
         optimiser = torch.optim.Adam(policy.parameters(), lr=self.learning_rate)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -164,10 +153,10 @@ class PolicyProfiles:
         sets = [policy.write(desk.lengths(company), generator).profiles()
                 for _ in range(self.finals)]  # fmt: skip
         patches = [desk.patch(profiles, rng) for profiles in sets]
-        losses = [_loss(desk, jury, guard, *pair) for pair in zip(sets, patches, strict=True)]
+        losses = [loss_of(desk, jury, guard, *pair) for pair in zip(sets, patches, strict=True)]
         return Learning(rewards=tuple(rose), patch=patches[int(np.argmin(losses))])
 
-    def _jury(self, desk: "_Desk", rng: np.random.Generator) -> Jury:
+    def _jury(self, desk: Desk, rng: np.random.Generator) -> Jury:
         ease = EaseSurrogate(users=_WATCHED)
         factors = AlsSurrogate(factors=self.factors, users=_WATCHED)
         few = desk.view.items.height <= ease.most_items
@@ -178,14 +167,14 @@ class PolicyProfiles:
         from hardrank.generators.profile_policy import grouped, new_policy
 
         seed = int(rng.integers(2**31))
-        features = _features(view, self.factors, seed)
+        features = features_of(view, self.factors, seed)
         rows = others(view)
         depth = round(np.log2(rows.size) / 2)  # about as many groups as places in each
         menu = grouped(features, rows, depth)
         start = features[view.targets].mean(axis=0)
         return new_policy(features, menu, start, width=self.width, seed=seed)
 
-    def _rewards(self, desk: "_Desk", jury: Jury, profiles: list[Ints]) -> NDArray[np.float64]:
+    def _rewards(self, desk: Desk, jury: Jury, profiles: list[Ints]) -> NDArray[np.float64]:
         """(B,) of each query: V profiles by turns, until there are as many as fake users."""
         sets = [profiles[n : n + self.voices] for n in range(0, len(profiles), self.voices)]
         turns = np.arange(len(desk.room))
@@ -201,127 +190,5 @@ class PolicyProfiles:
         exposed = np.repeat(advantages(rewards), self.voices)
         if margins is None:
             return exposed
-        doubts = advantages(np.clip(margins + _ROOM, 0.0, _MOST))
+        doubts = advantages(np.clip(margins + ROOM, 0.0, MOST))
         return (1 - self.evasion) * exposed - self.evasion * doubts
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Desk:
-    """Where profiles become patches and selections."""
-
-    view: LogView
-    goal: Promote | Demote
-    budget: Budget
-    crowd: Crowd
-    manner: Manner
-
-    @property
-    def room(self) -> Ints:
-        """(P,) fillers of each fake user."""
-        out: Ints = self.crowd.sizes - len(self.crowd.targets)
-        return out
-
-    def lengths(self, n: int) -> Ints:
-        """(n,) the same over and over."""
-        return np.resize(self.room, n)
-
-    def multi_hot(self, profiles: Sequence[Ints]) -> Floats:
-        """(N, I) who holds what, targets left out."""
-        out = np.zeros((len(profiles), self.crowd.n_items), dtype=np.float32)
-        for n, rows in enumerate(profiles):
-            out[n, rows] = 1.0
-        return out
-
-    def selection(self, profiles: Sequence[Ints]) -> "Tensor":
-        """(N, I) who holds what, targets with them."""
-        import torch
-
-        out = self.multi_hot(profiles)
-        out[:, self.crowd.targets] = 1.0
-        return torch.as_tensor(out)
-
-    def patch(self, profiles: Sequence[Ints], rng: np.random.Generator) -> Patch:
-        """P profiles in the order they were drawn in, rated as each item is."""
-
-        def fill(n: int, size: int) -> Draft:
-            rows = profiles[n][:size]
-            return Draft(rows=rows, ratings=rated(self.view, rows, rng, by_item=True))
-
-        return written(self.view, self.goal, self.budget, rng, fill=fill, manner=self.manner)
-
-
-@dataclass(eq=False, kw_only=True)
-class _Guard:
-    """The known detector, and what it said of profiles so far."""
-
-    view: LogView
-    detector: Detector
-    border: float
-    deviation: float
-    held: list[Floats] = field(default_factory=list)
-    said: list[NDArray[np.float64]] = field(default_factory=list)
-
-    def margins(self, patch: Patch) -> NDArray[np.float64]:
-        """(P,) how far each fake user's score lies beyond the border, in deviations of the
-        real ones'; -inf for one not judged."""
-        scores = np.asarray(self.detector(self.view.train.apply(patch)), dtype=np.float64)
-        beyond = (scores[-len(patch) :] - self.border) / self.deviation
-        return np.nan_to_num(beyond, nan=-np.inf)
-
-    def ask(self, held: Floats, patch: Patch) -> None:
-        """Score the log with these fake users and remember it. held: (P, I)"""
-        self.held.append(held)
-        self.said.append(np.clip(self.margins(patch), -_ROOM, _MOST))
-
-    def guess(self, held: Floats) -> NDArray[np.float64]:
-        """(N,) margins: what was said of the same profile, else ridge regression on items."""
-        known = np.concatenate(self.held).astype(np.float64)
-        said = np.concatenate(self.said)
-        ridge = max(1.0, float(known.sum(axis=1).mean()))
-        shared = known @ known.T + ridge * np.eye(len(known))
-        out = said.mean() + held @ (known.T @ np.linalg.solve(shared, said - said.mean()))
-        last = min(len(self.said[-1]), len(held))
-        if np.array_equal(self.held[-1][:last], held[:last]):
-            out[:last] = self.said[-1][:last]
-        return np.asarray(out, dtype=np.float64)
-
-
-def _guarded(view: LogView, flagged: float) -> _Guard | None:
-    """The border of the defence's threshold, drawn on the clean log."""
-    if view.detector is None:
-        return None
-    scores = np.asarray(view.detector(view.train), dtype=np.float64)
-    known = scores[~np.isnan(scores)]
-    if not known.size:
-        return None
-    border = float(np.quantile(known, 1 - flagged, method="higher"))
-    return _Guard(
-        view=view, detector=view.detector, border=border, deviation=float(known.std()) or 1.0
-    )
-
-
-def _loss(
-    desk: _Desk, jury: Jury, guard: _Guard | None, profiles: Sequence[Ints], patch: Patch
-) -> float:
-    """Of those fake users that would not be flagged; infinite where all would."""
-    kept = np.ones(len(profiles), dtype=bool) if guard is None else guard.margins(patch) <= 0
-    return jury.value(desk.selection(profiles)[kept]) if kept.any() else np.inf
-
-
-def _features(view: LogView, factors: int, seed: int) -> Floats:
-    """(I, F) of each item: the direction of its vector in a factorisation of the log, its log
-    popularity and that squared, how much it goes with the targets; all of mean 0 and
-    deviation 1 but the direction."""
-    model = AlsSurrogate(factors=factors).fit(view.train, RunContext(seed=seed))
-    vectors = model.items.numpy()
-    long = np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors = vectors / np.maximum(long, 1e-12)
-    popular = _scaled(np.log1p(view.counts))
-    columns = [popular, _scaled(popular**2), _scaled(kin(view))]
-    return np.concatenate([vectors, np.stack(columns, axis=1)], axis=1).astype(np.float32)
-
-
-def _scaled(column: NDArray[Any]) -> NDArray[np.float64]:
-    column = np.asarray(column, dtype=np.float64)
-    scaled: NDArray[np.float64] = (column - column.mean()) / (float(column.std()) or 1.0)
-    return scaled

@@ -27,7 +27,9 @@ __all__ = ["RevAdv"]
 
 @spec
 class RevAdv:
-    """Tang, Wen and Wang, RecSys 2020, arXiv:2008.04876, algorithm 2.
+    """Move real users' profiles against the loss of a model, through its last training steps.
+
+    Tang, Wen and Wang, RecSys 2020, arXiv:2008.04876, algorithm 2.
 
     Fake rows begin as real users' rows. Outer loop: train the surrogate with the fakes,
     take the adversarial loss of the real users' lists, move the fakes against its gradient

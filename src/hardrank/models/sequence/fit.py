@@ -21,6 +21,7 @@ from hardrank.models.sequence.batches import SequenceBatch, Windows
 from hardrank.models.sequence.influence import Influence
 from hardrank.models.sequence.live import LiveTexts
 from hardrank.models.sequence.network import ItemTower, SequenceNetwork
+from hardrank.models.sequence.recogniser import Recogniser
 from hardrank.models.sequence.recommender import SequenceRecommender
 from hardrank.models.sequence.robust import robust_row
 from hardrank.models.sequence.strength import chosen_strength
@@ -39,6 +40,7 @@ _FULL_SOFTMAX = 50_000
 """Catalogues up to this size are ranked whole at every training step."""
 _NEGATIVES = 4096
 """Uniform negatives per step beyond it."""
+_RECOGNISER = "recogniser."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,8 @@ def fit(
     torch.manual_seed(derive(run.seed, "weights"))
     source = _source(shape, data, run, start)
     network = _network(shape, len(known), source, training)
+    if source is not None and getattr(objective, "recognises", False):
+        network.recogniser = Recogniser(shape.size)
     if start is not None:
         _begin_from(network, start)
     rendered = slate_texts(data.items, whole(data.items), source.fields) if source else []
@@ -196,6 +200,8 @@ def restore(
         served = float(entry(arrays, "served", "sequence model"))
         network.influence = replace(shape.influence, serve=served)
     weights = {k: torch.from_numpy(np.array(v)) for k, v in arrays.items() if "network/" in k}
+    if any(name.startswith(f"network/{_RECOGNISER}") for name in weights):
+        network.recogniser = Recogniser(shape.size)
     try:
         network.load_state_dict({k.removeprefix("network/"): v for k, v in weights.items()})
     except RuntimeError as error:
@@ -278,7 +284,11 @@ def _begin_from(network: SequenceNetwork, start: Recommender) -> None:
     if not isinstance(start, SequenceRecommender):
         raise Unsupported("a sequence model can only go on from a sequence model")
     weights = {k: v for k, v in start.network.state_dict().items() if not k.startswith("live.")}
-    network.load_state_dict(weights)
+    # a head that this objective trains begins afresh if `start` has none; one that it does
+    # not train would speak of vectors that have moved, and is left behind
+    own = {k: v for k, v in network.state_dict().items() if k.startswith(_RECOGNISER)}
+    kept = {k: v for k, v in weights.items() if k in own or not k.startswith(_RECOGNISER)}
+    network.load_state_dict(own | kept)
 
 
 def _among(queries: Queries, known: Ints, n_items: int) -> Queries:

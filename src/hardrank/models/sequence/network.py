@@ -11,6 +11,7 @@ from hardrank.models.sequence.attacked import AttackedPool
 from hardrank.models.sequence.batches import SequenceBatch
 from hardrank.models.sequence.influence import Influence
 from hardrank.models.sequence.live import LiveTexts
+from hardrank.models.sequence.recogniser import Recogniser
 from hardrank.models.sequence.transformer import CausalTransformer
 from hardrank.training import Predictions
 from hardrank.training.softmax import catalogue_cross_entropy
@@ -107,6 +108,8 @@ class SequenceNetwork(nn.Module):
         self.negatives, self.frequency = negatives, frequency
         size = transformer.positions.shape[1]
         self.text_states = nn.Linear(size, size) if text_weight else None
+        self.recogniser: Recogniser | None = None
+        """Tells attacked texts, where an objective has trained it."""
         self.influence: Influence | None = None
         """What ranking adds for popularity."""
         self.popularity: Tensor | None = None
@@ -193,6 +196,13 @@ class SequenceNetwork(nn.Module):
                 read.targets[part], bias, half=self.narrow,
             )  # fmt: skip
         return loss
+
+    def suspicion(self, texts: Tensor) -> Tensor:
+        """(N, X) whitened text vectors -> (N,) log-odds that an attack wrote them, read from
+        what the item tower makes of them. Needs a `recogniser`."""
+        assert self.recogniser is not None
+        out: Tensor = self.recogniser(self.tower.from_text(texts).float())
+        return out
 
     def predictions(
         self, batch: SequenceBatch, deltas: Mapping[Site, Tensor] | None = None

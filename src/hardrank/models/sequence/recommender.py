@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hardrank.data import Queries, Slate
+from hardrank.errors import Unsupported
 from hardrank.models.common import same_items, slate_texts, top_of, whole
 from hardrank.models.sequence import losses, surfaces, wording
 from hardrank.models.sequence.alignment import Alignment
@@ -125,6 +126,22 @@ class SequenceRecommender:
             out["whitening/projection"] = self.source.whitening.projection
             out |= self.source.encoder.stored(self.source.learned)
         return out
+
+    def recognise(self, texts: Sequence[str]) -> Floats:
+        """(N,) probability, in [0, 1], that an attack wrote each text: what the head of the
+        objective `recognition` says. texts: as the model reads an item, its fields joined by
+        ' . '. Attacked and clean texts were equally many in training, so it is no share of
+        attacks; a threshold belongs on clean texts that training did not read. Raises
+        `Unsupported` for a model that was trained without the head."""
+        if self.network.recogniser is None or self.source is None:
+            raise Unsupported(
+                "this model has no head that recognises attacked texts: train it with the "
+                "objective 'recognition' and a forge"
+            )
+        if not len(texts):
+            return np.zeros(0, dtype=np.float32)
+        with torch.no_grad():
+            return np.asarray(self.network.suspicion(self.source(texts, keep=False)).sigmoid())
 
     # White box
 

@@ -4,6 +4,7 @@ import re
 
 from hardrank.findings import Finding
 from hardrank.reports.evidence import CONTROL, HARDENED, Evidence
+from hardrank.reports.faults import gates_of
 from hardrank.reports.markup import Html, tag
 from hardrank.reports.numbers import Spell, interval, percent, relative, signed
 from hardrank.reports.table import (
@@ -101,8 +102,7 @@ def _box(label: str, value: str, below: str, class_: str = "") -> Html:
 
 
 def _gates(evidence: Evidence) -> Html:
-    gates = [f for f in evidence.of("gate") if f.subject.partition("/")[0] == evidence.model]
-    states = [gate_state(f) for f in gates]
+    states = [gate_state(f) for f in gates_of(evidence)]
     told = [f"{n} {s}" for s in ("failed", "undecided", "not run") if (n := states.count(s))]
     below = (", ".join(told) or "all of them") if states else "none was run"
     return _box("Gates passed", f"{states.count('passed')} of {len(states)}", below)
