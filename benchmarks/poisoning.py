@@ -232,6 +232,13 @@ class Table:
             )
             for name, least in self.weaker(best["arm"]).items():
                 said += f"; '{name}' at least {least:.0%}"
+            return said
+        for name, found in self.defences().items():
+            effect, price = min(r[0] for r in found), max(r[2].value for r in found)
+            said += (
+                f"; '{name}' takes away {effect:.0%}{knows}, for {price:.1%} of clean NDCG@10: "
+                "too dear to count"
+            )
         return said
 
 

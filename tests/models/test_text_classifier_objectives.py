@@ -46,6 +46,7 @@ REFUSED: dict[str, dict[str, Any]] = {
         "parts": (Part(share=1.0, objective=Adversarial(inner=FGM(), radius=0.1)),),
     },
     "pama-cf": {"radius": 0.1},
+    "recognition": {},
     "reweighted": {"users": {"u": 0.5}},
     "text-augmentation": {},
     "trades": {"inner": FGM(), "radius": 0.1},
