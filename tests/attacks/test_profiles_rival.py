@@ -1,6 +1,7 @@
 """Fake users who blame what stands in the target's way (S4-05)."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -75,11 +76,12 @@ def test_the_target_is_praised_by_turns() -> None:
 
 def test_the_base_writes_who_praises() -> None:
     """With the base alone the fillers are what a copied user gave, not one and five stars."""
-    fakes = _fakes(replace(RIVAL, writing="base", base=CopyProfile(), praise=0.0))
+    written = RivalProfiles(named=4, rivals=8, writing="base", base=CopyProfile(), praise=0.0)
+    fakes = _fakes(written)
     assert [TARGET in fake for fake in fakes] == [True] * 4 + [False] * 16
     assert {r for fake in fakes[:4] for r in fake.values()} - {1.0, 5.0}
     with pytest.raises(Unsupported, match="'love-hate' cannot promote"):
-        _fakes(replace(RIVAL, writing="base", base=LoveHate()))
+        _fakes(replace(written, base=LoveHate()))
 
 
 def test_nothing_but_the_target_to_write() -> None:
@@ -128,3 +130,12 @@ def test_a_cap_drops_what_masked_the_habit() -> None:
 
 def test_the_same_seed_writes_the_same() -> None:
     assert _fakes(RIVAL, seed=4) == _fakes(RIVAL, seed=4) != _fakes(RIVAL, seed=5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"base": CopyProfile()}, {"writing": "base", "masks": 5}, {"writing": "base", "known": 9}],
+)
+def test_what_would_be_ignored_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="not read with writing"):
+        RivalProfiles(**options)

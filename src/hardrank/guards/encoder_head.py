@@ -8,9 +8,9 @@ import numpy as np
 from annotated_types import Gt, Lt
 from numpy.typing import NDArray
 
-from hardrank.guards.base import Listing, Shop, Verdict, admit
+from hardrank.guards.base import Listing, Shop, Verdict
 from hardrank.guards.encoded import Reach, places, vectors
-from hardrank.guards.lesson import Lesson, clean_border, share_above, taught
+from hardrank.guards.lesson import Lesson, clean_border, judged, taught
 from hardrank.types import Count, Positive, spec
 
 __all__ = ["EncoderHead", "FittedEncoderHead", "head_features"]
@@ -68,14 +68,8 @@ class FittedEncoderHead:
         return np.asarray(np.exp(np.clip(x @ self.weights + self.bias, -30, 30)))
 
     def inspect(self, listings: Sequence[Listing], shop: Shop) -> list[Verdict]:
-        raw = self.raw(listings, shop)
         reason = "an encoder reads it as it reads edited texts"
-        return [
-            Verdict("quarantine", self.kind, share, reason)
-            if value > self.threshold
-            else admit(self.kind, share)
-            for value, share in zip(raw, share_above(raw, self.threshold), strict=True)
-        ]
+        return judged(self.kind, self.raw(listings, shop), self.threshold, reason)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {

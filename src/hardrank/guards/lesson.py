@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from hardrank.context import derive
 from hardrank.data import render
 from hardrank.errors import DataError
-from hardrank.guards.base import Listing, Shop
+from hardrank.guards.base import Listing, Shop, Verdict, admit
 from hardrank.guards.honest import honest_edit
 from hardrank.types import Ints
 from hardrank.wording import spans
 
 __all__ = [
     "Example", "Lesson", "border", "clean_border", "edited", "ending", "families", "half_edited",
-    "share_above", "taught",
+    "judged", "share_above", "taught",
 ]  # fmt: skip
 
 Doubles = NDArray[np.float64]
@@ -165,6 +165,14 @@ def share_above(raw: Doubles, threshold: float) -> list[float]:
     """(N,) raw scores of 0 and more as shares: 0.5 at the threshold, 1 far above it."""
     positive = np.maximum(np.asarray(raw, dtype=np.float64), 0.0)
     return [float(v) for v in positive / (positive + threshold)]
+
+
+def judged(kind: str, raw: Doubles, threshold: float, reason: str) -> list[Verdict]:
+    """The verdict on each of (N,) raw scores: quarantined is who is above the threshold."""
+    return [
+        Verdict("quarantine", kind, share, reason) if value > threshold else admit(kind, share)
+        for value, share in zip(raw, share_above(raw, threshold), strict=True)
+    ]
 
 
 def edited(

@@ -10,9 +10,9 @@ from annotated_types import Gt, Le, Lt
 from numpy.typing import NDArray
 
 from hardrank.context import derive
-from hardrank.guards.base import Listing, Shop, Verdict, admit
+from hardrank.guards.base import Listing, Shop, Verdict
 from hardrank.guards.encoded import vectors
-from hardrank.guards.lesson import Lesson, clean_border, share_above
+from hardrank.guards.lesson import Lesson, clean_border, judged
 from hardrank.types import Count, Positive, spec
 
 __all__ = ["FittedTextDensity", "Gaussian", "KernelAxes", "TextDensity"]
@@ -106,14 +106,8 @@ class FittedTextDensity:
         return self.gaussian.distances(self.axes(found))
 
     def inspect(self, listings: Sequence[Listing], shop: Shop) -> list[Verdict]:
-        raw = self.raw(listings, shop)
         reason = "its meaning lies where hardly any text of this catalogue is"
-        return [
-            Verdict("quarantine", self.kind, share, reason)
-            if value > self.threshold
-            else admit(self.kind, share)
-            for value, share in zip(raw, share_above(raw, self.threshold), strict=True)
-        ]
+        return judged(self.kind, self.raw(listings, shop), self.threshold, reason)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {

@@ -5,6 +5,7 @@ from math import ceil
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import model_validator
 
 from hardrank.attacks.profiles.crafted_profiles import CraftedProfiles
 from hardrank.attacks.profiles.parts import (
@@ -51,11 +52,12 @@ class RivalProfiles:
     For the attacker who knows a cap on how far new users may move one item (`data.growth`),
     and a victim that learns from ratings. A rating model of his own, fitted on the clean log,
     says which items stand in most lists: the rivals. Those beyond `named` give them the lowest
-    rating, and as `even` says praise what nobody would be shown. A cap that weighs praise by
-    the habit of its user is misled by `writing = "masked"`: the fake user praises items that
-    hardly anyone rated, too many fakes the same few, so that the cap drops most of that
+    rating, and as `even` says praise what nobody would be shown. A cap that excuses praise by
+    the generosity of its user is misled by `writing = "masked"`: the fake user praises items
+    that hardly anyone rated, too many fakes the same few, so that the cap drops most of that
     praise after it has made him look generous; then he blames well-known items. What is left
-    of him is severe, and his praise of the target counts most. Ours.
+    of him is severe, and his praise of the target counts most. `data.growth` did so once;
+    against its present form `writing = "base"` is the stronger. Ours.
     """
 
     needs: ClassVar[LogKnowledge] = "log"
@@ -86,6 +88,14 @@ class RivalProfiles:
     praised to each blamed."""
     manner: Manner = Manner()
     """Where the target stands, and when it all happens."""
+
+    @model_validator(mode="after")
+    def _reads_what_it_is_told(self) -> "RivalProfiles":
+        idle = ("masks", "masking", "known") if self.writing == "base" else ("base",)
+        for name in idle:
+            if getattr(self, name) != getattr(type(self), name):
+                raise ValueError(f"{name}: not read with writing = '{self.writing}'; leave it out")
+        return self
 
     def __call__(
         self, view: LogView, goal: Promote | Demote, budget: Budget, rng: np.random.Generator
